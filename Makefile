@@ -1,0 +1,51 @@
+# kbask: `make test` on a fresh machine makes its own virtual environment and runs everything.
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+# torch first, pinned, so that nothing pulls another build. For a build without CUDA on Linux:
+#   make test TORCH_INDEX=https://download.pytorch.org/whl/cpu
+TORCH := torch==2.13.0
+TORCH_INDEX ?=
+INSTALLED := $(VENV)/.installed
+
+.PHONY: test lint index vectors site bench constraints clean help
+
+help:  ## What there is to make
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet $(TORCH) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+test: lint  ## All checks and tests
+	$(BIN)/pytest -n auto
+
+lint: $(INSTALLED)  ## ruff, mypy, the entries' rules, and whether the shipped vectors are those of the entries
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/kbask lint
+	$(BIN)/python -m benchmarks.vectors --check
+
+index: $(INSTALLED)  ## Build the index of the built-in entries anew
+	$(BIN)/kbask index
+
+vectors: $(INSTALLED)  ## Embed what is new in the entries into indexer/data/vectors.npz, which ships with the package
+	$(BIN)/python -m benchmarks.vectors
+
+site: $(INSTALLED)  ## The docs site, into build/site
+	$(BIN)/mkdocs build --strict --quiet
+
+bench: $(INSTALLED)  ## What is claimed about speed and quality, measured
+	$(BIN)/python -m benchmarks.calibrate --check
+	$(BIN)/python -m benchmarks.speed
+
+constraints: $(INSTALLED)  ## Pin what is installed now as what is installed by `make test`
+	$(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
+
+clean:  ## Take away what was made
+	rm -rf $(VENV) build dist

@@ -1,0 +1,1 @@
+"""From hits to an answer, and everything that a user touches."""

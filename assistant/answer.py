@@ -1,0 +1,232 @@
+"""Hits -> Answer, composed from the entry's own words without an LLM: always there, instant, invents nothing."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from indexer.entry import Entry, Language, Part, Snippet
+from indexer.passages import cells, first_sentence, prose
+from indexer.query import Query
+from indexer.ranking import Hit
+
+SHOWN_STEPS = 4
+SHOWN_CAUSES = 4
+SHOWN_SOURCES = 2
+MARGIN = 0.08  # How much closer to the query a cause must be before it goes ahead of a likelier one.
+
+WORDS: dict[Language, dict[str, str]] = {
+    "en": {
+        "sure": "{percent} % sure", "message": "your input has", "at_line": "line {line}",
+        "likeness": "by its words; no message of its own was found in your input",
+        "causes": "Other causes", "sections": "Also on this page", "run": "Run", "more": "All of it", "sources": "Sources",
+        "near": "Nearest others", "none": "No entry fits.", "none_more": "What you describe is not in the knowledge base, or "
+        "too little of it was in your input. Paste the whole traceback, or ask with the library and the step named.",
+        "nearest": "Nearest entries", "yields": "It can follow from another problem in the same input: {ids}",
+        "more_steps": "{count} more steps in `kbask show {id}`",
+    },
+    "zh": {
+        "sure": "把握 {percent}%", "message": "输入里有", "at_line": "第 {line} 行",
+        "likeness": "依据用词判断；输入里没有它特有的报错信息",
+        "causes": "其他可能原因", "sections": "本页还有", "run": "运行", "more": "全文", "sources": "来源",
+        "near": "相近条目", "none": "没有合适的条目。", "none_more": "知识库里没有这个问题，或者输入的信息太少。"
+        "请贴出完整的 traceback，或者写明用的库和出错的步骤再问一次。",
+        "nearest": "最接近的条目", "yields": "同一份输入里还有可能先发生的问题：{ids}",
+        "more_steps": "另有 {count} 步，见 `kbask show {id}`",
+    },
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Citation:
+    """What a part of the answer rests on: `slug#part` of an entry, or a source by its address."""
+
+    id: str
+    title: str
+    url: str | None = None
+
+
+@dataclass(frozen=True)
+class SnippetCall:
+    """A snippet to run next, with its command line."""
+
+    entry_id: str
+    snippet: Snippet
+    command: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What kbask says, as Markdown, and what it rests on; where not `answered`, no entry fits and the hits are the nearest."""
+
+    text: str
+    language: Language
+    answered: bool
+    confidence: float
+    hits: tuple[Hit, ...] = ()
+    citations: tuple[Citation, ...] = ()
+    snippets: tuple[SnippetCall, ...] = ()
+
+    def to_json(self, query: Query, entries: dict[str, Entry]) -> dict[str, Any]:
+        """The stable JSON form: what `kbask --json` prints."""
+        return {
+            "answered": self.answered,
+            "confidence": round(self.confidence, 4),
+            "language": self.language,
+            "query": {
+                "is_log": query.is_log,
+                "language": query.language,
+                "sentence": query.sentence,
+                "error_lines": query.error_lines,
+                "exceptions": query.exceptions,
+                "versions": query.versions,
+            },
+            "hits": [
+                {
+                    "entry": hit.entry_id,
+                    "section": entries[hit.entry_id].section,
+                    "title": entries[hit.entry_id].pages[self.language].title,
+                    "score": round(hit.score, 4),
+                    "confidence": round(hit.confidence, 4),
+                    "ranks": hit.ranks,
+                    "matched": [match.line.text for match in hit.matched],
+                }
+                for hit in self.hits
+            ],
+            "text": self.text,
+            "citations": [vars(citation) for citation in self.citations],
+            "snippets": [
+                {
+                    "entry": call.entry_id,
+                    "file": call.snippet.file,
+                    "does": call.snippet.does,
+                    "about": call.snippet.about[self.language],
+                    "command": call.command,
+                    "path": str(call.path),
+                }
+                for call in self.snippets
+            ],
+        }
+
+
+def compose(hits: list[Hit], entries: dict[str, Entry], language: Language, full: bool = False) -> Answer:
+    """The answer of the best hit's entry; short enough for a terminal of 80 columns and 30 lines, or with `full` all of it."""
+    best, words = hits[0], WORDS[language]
+    entry = entries[best.entry_id]
+    page = entry.pages[language]
+    causes = fitting_causes(entry, best, language)
+    blocks = [f"# {page.title}", f"**{words['sure'].format(percent=percent(best.confidence))}** · {_why(best, language)}"]
+    if best.yielded_to:
+        blocks.append(words["yields"].format(ids=", ".join(f"`{id_}`" for id_ in best.yielded_to)))
+    blocks.append(page.summary)
+    if full:
+        blocks += [f"{'#' * part.level} {part.heading}\n\n{part.text}".strip() for part in page.parts]
+    elif entry.kind == "guide":
+        blocks += _short_guide(entry, causes, language)
+    else:
+        blocks += _short_causes(entry, causes, language)
+    calls = snippet_calls(entry, language)
+    footer = [f"**{words['run']}** `{call.command}` — {call.snippet.about[language]}" for call in calls[: None if full else 1]]
+    if not full:
+        footer.append(f"**{words['more']}** `kbask show {entry.id}`")
+    sources = entry.references if full else entry.references[:SHOWN_SOURCES]
+    if sources:
+        footer.append(f"**{words['sources']}** " + " · ".join(source.url for source in sources))
+    others = [hit for hit in hits[1:3] if hit.confidence > 0.01]
+    if others:
+        footer.append(f"**{words['near']}** " + " · ".join(f"`{hit.entry_id}`" for hit in others))
+    blocks.append("\n".join(footer))
+    shown = page.parts if full else causes[:1]
+    return Answer(
+        text="\n\n".join(blocks),
+        language=language,
+        answered=True,
+        confidence=best.confidence,
+        hits=tuple(hits),
+        citations=(
+            *(Citation(f"{entry.id}#{part.id}", part.heading) for part in shown),
+            *(Citation(entry.id, source.about[language], source.url) for source in sources),
+        ),
+        snippets=tuple(calls),
+    )
+
+
+def abstain(hits: list[Hit], entries: dict[str, Entry], language: Language) -> Answer:
+    """No entry fits: say so, and name the nearest."""
+    words = WORDS[language]
+    blocks = [f"**{words['none']}** {words['none_more']}"]
+    if hits:
+        nearest = [f"- `{hit.entry_id}` {entries[hit.entry_id].pages[language].title}" for hit in hits[:3]]
+        blocks.append(f"{words['nearest']}\n\n" + "\n".join(nearest))
+    confidence = hits[0].confidence if hits else 0.0
+    return Answer("\n\n".join(blocks), language, answered=False, confidence=confidence, hits=tuple(hits))
+
+
+def fitting_causes(entry: Entry, hit: Hit, language: Language) -> list[Part]:
+    """The causes, those that a matched line names first, then any that is clearly closer to the query, then the likeliest."""
+    causes = entry.causes(language)
+    named = {match.signature.cause for match in hit.matched}
+    likeliest = hit.closeness.get(f"{entry.id}#{causes[0].id}", 0.0) if causes else 0.0
+
+    def place(item: tuple[int, Part]) -> tuple[bool, float, int]:
+        number, part = item
+        gain = hit.closeness.get(f"{entry.id}#{part.id}", 0.0) - likeliest
+        return (part.id not in named, -gain if gain > MARGIN else 0.0, number)
+
+    return [part for _, part in sorted(enumerate(causes), key=place)]
+
+
+def snippet_calls(entry: Entry, language: Language) -> list[SnippetCall]:
+    """The entry's snippets with the command line that its page gives, the bare command where it gives none."""
+    text = "\n".join(part.text for part in entry.pages[language].parts)
+    calls = []
+    for snippet in entry.snippets:
+        target = entry.id if len(entry.snippets) == 1 else f"{entry.id}/{snippet.name}"
+        written = re.search(rf"kbask run {re.escape(target)}(?:\.py)?(?: --)?(?: [^\n`]+)?(?=[\n`]|$)", text)
+        command = written[0].strip() if written else f"kbask run {target}"
+        calls.append(SnippetCall(entry.id, snippet, command, Path(entry.folder) / snippet.file))
+    return calls
+
+
+def percent(confidence: float) -> int:
+    """Whole percent, never 0 or 100: nothing here is certain."""
+    return min(max(round(confidence * 100), 1), 99)
+
+
+def _why(hit: Hit, language: Language) -> str:
+    words = WORDS[language]
+    strong = [match for match in hit.matched if not match.signature.weak] or list(hit.matched)
+    if not strong:
+        return words["likeness"]
+    line = strong[0].line
+    quoted = _cut(line.text.strip().replace("`", "'"), 90)
+    return f"{words['message']} `{quoted}` ({words['at_line'].format(line=line.number)})"
+
+
+def _cut(text: str, columns: int) -> str:
+    if cells(text) <= columns:
+        return text
+    while cells(text) > columns - 1:
+        text = text[:-1]
+    return text + "…"
+
+
+def _short_causes(entry: Entry, causes: list[Part], language: Language) -> list[str]:
+    words = WORDS[language]
+    first, others = causes[0], causes[1:]
+    steps = [f"{number}. {first_sentence(step)}" for number, step in enumerate(first.steps[:SHOWN_STEPS], 1)]
+    if len(first.steps) > SHOWN_STEPS:
+        steps.append(words["more_steps"].format(count=len(first.steps) - SHOWN_STEPS, id=entry.id))
+    blocks = [f"## {first.heading}", first_sentence(first.intro), "\n".join(steps)]
+    if others:
+        blocks.append(f"**{words['causes']}**\n" + "\n".join(f"- {part.heading}" for part in others[:SHOWN_CAUSES]))
+    return blocks
+
+
+def _short_guide(entry: Entry, parts: list[Part], language: Language) -> list[str]:
+    answer = entry.part("short-answer", language)
+    others = "\n".join(f"- {part.heading}" for part in parts[:SHOWN_CAUSES])
+    return [_cut(prose(answer.text), 640), f"**{WORDS[language]['sections']}**\n{others}"]

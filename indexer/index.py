@@ -1,0 +1,283 @@
+"""The index of a collection of entries: built once, kept in a cache, opened in milliseconds, searched.
+
+It holds the parsed entries, BM25 postings and vectors. Markdown is the truth: an index is rebuilt, never migrated.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from indexer import lexical, storage, vectors
+from indexer.embedding import NONE, Embedder, Progress, installed_version, load_embedder
+from indexer.entry import Entry, entry_folders, read_source, to_entry
+from indexer.errors import EntryError, IndexDamagedError, IndexMismatchError, UnknownEntryError
+from indexer.lexical import Bm25
+from indexer.lint import lint_source
+from indexer.passages import Passage, embedded_texts, lexical_document, passages
+from indexer.query import Query
+from indexer.ranking import Evidence, Hit, probability, rank, read_constants
+from indexer.rules import Context
+from indexer.signatures import Match, SignatureSet
+from indexer.storage import Files
+
+FORMAT = 1
+QUERY_TOKENS = 64  # Embedding costs 1.2 ms a token, and what decides stands at the front.
+
+Notice = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Entries of one folder or of several laid over one another, and what the reader should know of them."""
+
+    entries: tuple[Entry, ...]
+    notices: tuple[str, ...]
+
+
+def read_collection(folders: Sequence[Path]) -> Collection:
+    """Read all entries. The first folder is ours and linted by its tests; in the others, entries with faults are skipped."""
+    entries: dict[str, Entry] = {}
+    notices = []
+    for number, folder in enumerate(folders):
+        context = Context.of(folders[: number + 1])
+        for path in entry_folders(folder):
+            try:
+                source = read_source(path)
+                faults = lint_source(source, context) if number else []
+            except EntryError as error:
+                notices.append(f"Skipped {path.name}: {error}")
+                continue
+            if faults:
+                more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+                notices.append(f"Skipped {path.name}: {faults[0]}{more}. All of them: kbask lint {path}")
+                continue
+            if path.name in entries:
+                notices.append(f"{path.name} of {folder} replaces the built-in one")
+            entries[path.name] = to_entry(source)
+    return Collection(tuple(entries.values()), tuple(notices))
+
+
+def build_files(
+    collection: Collection, embedder: Embedder | None, known: Sequence[Path] = (), progress: Progress | None = None
+) -> Files:
+    """All files of an index but its manifest; `known` are folders of indexes whose vectors may be used again."""
+    files: Files = {
+        "entries.json": storage.to_json([entry.to_json() for entry in collection.entries]),
+        "notices.json": storage.to_json(collection.notices),
+    }
+    bm25 = Bm25.build([lexical_document(entry) for entry in collection.entries])
+    files["vocabulary.json"] = storage.to_json(list(bm25.vocabulary))
+    for name in _BM25_ARRAYS:
+        files[f"bm25-{name}.npy"] = storage.to_npy(getattr(bm25, name))
+    if embedder:
+        owners = [(n, id_, text) for n, entry in enumerate(collection.entries) for id_, text in embedded_texts(entry)]
+        have = [vectors.read_vectors(vectors.SHIPPED), *map(_vectors_of, known)]
+        keys, matrix = vectors.embed_missing([text for _, _, text in owners], embedder, have, progress)
+        files["vector-owners.json"] = storage.to_json([(number, id_) for number, id_, _ in owners])
+        files["vector-keys.npy"] = storage.to_npy(np.frombuffer(b"".join(keys), dtype=np.uint8).reshape(-1, 32))
+        files["vectors.npy"] = storage.to_npy(matrix)
+    return files
+
+
+_BM25_ARRAYS = ("starts", "documents", "weights", "idf")
+
+
+def _vectors_of(folder: Path) -> dict[bytes, vectors.Half]:
+    """The vectors of another index, by key; none when it is damaged or has none."""
+    try:
+        _, files = storage.read(folder)
+        keys, matrix = (storage.from_npy(files[name]) for name in ("vector-keys.npy", "vectors.npy"))
+    except (IndexDamagedError, KeyError):
+        return {}
+    return dict(zip(map(bytes, keys), matrix, strict=True))
+
+
+def make_manifest(files: Files, embedder: Embedder | None) -> dict[str, Any]:
+    """What an index says of itself."""
+    return {
+        "format": FORMAT,
+        "tokenizer": lexical.TOKENIZER,
+        "embedder": embedder and {name: getattr(embedder, name) for name in ("name", "revision", "dim", "prefixes")},
+        "files": {name: storage.digest_of(data) for name, data in sorted(files.items())},
+    }
+
+
+class Index:
+    """An index that is open; `search` is all that most callers need. Embedder and FAISS are loaded when first needed."""
+
+    def __init__(self, manifest: dict[str, Any], files: Files, embedder_name: str, folder: Path | None = None) -> None:
+        built_with = manifest["embedder"]["name"] if manifest["embedder"] else NONE
+        if (manifest["format"], manifest["tokenizer"]) != (FORMAT, lexical.TOKENIZER):
+            raise IndexMismatchError("The index is of another version of kbask. Run: kbask index")
+        if built_with != embedder_name:
+            raise IndexMismatchError(
+                f"The index was built with {built_with}; the configuration asks for {embedder_name}. Run: kbask index"
+            )
+        self.manifest, self.folder = manifest, folder
+        self._files = files
+        self.entries = {data["id"]: Entry.from_json(data) for data in json.loads(files["entries.json"])}
+        self.notices: tuple[str, ...] = tuple(json.loads(files["notices.json"]))
+        self.constants = read_constants()
+
+    @classmethod
+    def open(cls, folder: Path, embedder_name: str) -> Index:
+        """Open an index folder; raises IndexDamagedError, IndexMismatchError."""
+        manifest, files = storage.read(folder)
+        try:
+            return cls(manifest, files, embedder_name, folder)
+        except (KeyError, TypeError, ValueError) as error:
+            raise IndexDamagedError(f"The index in {folder} is damaged: {error}") from error
+
+    def entry(self, entry_id: str) -> Entry:
+        """The entry with that id; raises UnknownEntryError, which names the nearest ids."""
+        if entry_id in self.entries:
+            return self.entries[entry_id]
+        from difflib import get_close_matches
+
+        near = get_close_matches(entry_id, self.entries, n=3, cutoff=0.4)
+        hint = f"Nearest: {', '.join(near)}. " if near else ""
+        raise UnknownEntryError(f"There is no entry {entry_id!r}. {hint}All of them: kbask list")
+
+    def search(self, query: Query, top: int = 5) -> list[Hit]:
+        """The `top` best entries for a query, best first, one hit an entry."""
+        matches: dict[str, list[Match]] = {}
+        for match in self._signatures.match(query.lines):
+            matches.setdefault(match.entry_id, []).append(match)
+        terms = lexical.tokens(query.search_text)
+        coverage = self._bm25.scores(terms) / max(self._bm25.ceiling(terms), 1e-9)
+        decided = any(not match.signature.weak for found in matches.values() for match in found)
+        cosines = None if decided else self._cosines(query.search_text)
+        evidence = Evidence(
+            entry_ids=tuple(self.entries),
+            matches=matches,
+            yields_to={entry.id: entry.yields_to for entry in self.entries.values()},
+            coverage=coverage,
+            dense=None if cosines is None else self._best_of_each_entry(cosines),
+        )
+        hits = []
+        for ranked in rank(evidence, self.constants)[:top]:
+            found = passages(self.entries[ranked.entry_id])
+            closeness = self._closeness(found, terms, cosines)
+            hits.append(
+                Hit(
+                    entry_id=ranked.entry_id,
+                    score=ranked.score,
+                    confidence=probability(ranked.score),
+                    ranks=ranked.ranks,
+                    matched=tuple(matches.get(ranked.entry_id, ())),
+                    passages=tuple(sorted(found, key=lambda passage: closeness[passage.id], reverse=True)),
+                    closeness=closeness,
+                    yielded_to=ranked.yielded_to,
+                )
+            )
+        return hits
+
+    @cached_property
+    def _signatures(self) -> SignatureSet:
+        return SignatureSet(self.entries.values())
+
+    @cached_property
+    def _bm25(self) -> Bm25:
+        vocabulary = {term: number for number, term in enumerate(json.loads(self._files["vocabulary.json"]))}
+        arrays = {name: storage.from_npy(self._files[f"bm25-{name}.npy"]) for name in _BM25_ARRAYS}
+        return Bm25(vocabulary, size=len(self.entries), **arrays)
+
+    @cached_property
+    def _owners(self) -> list[tuple[int, str]]:
+        """Of each vector, the number of its entry and the id of its passage, the entry's own where it is no passage."""
+        return [(number, id_) for number, id_ in json.loads(self._files["vector-owners.json"])]
+
+    @cached_property
+    def _vector_search(self) -> vectors.VectorSearch:
+        return vectors.VectorSearch(storage.from_npy(self._files["vectors.npy"]))
+
+    @cached_property
+    def _embedder(self) -> Embedder | None:
+        built_with = self.manifest["embedder"]
+        embedder = load_embedder(built_with["name"]) if built_with else None
+        if embedder and (embedder.revision, embedder.dim) != (built_with["revision"], built_with["dim"]):
+            raise IndexMismatchError(
+                f"The index was built with {built_with['name']} {built_with['revision']} ({built_with['dim']}); "
+                f"installed is {embedder.revision} ({embedder.dim}). Run: kbask index"
+            )
+        return embedder
+
+    def _cosines(self, text: str) -> vectors.Cosines | None:
+        """Cosine of each stored vector with the text; None without an embedder or without a text."""
+        if not text.strip() or not self.entries or self._embedder is None:
+            return None
+        return self._vector_search.scores(self._embedder.embed([self._embedder.clip(text, QUERY_TOKENS)], "query")[0])
+
+    def _best_of_each_entry(self, cosines: vectors.Cosines) -> vectors.Cosines:
+        best = np.zeros(len(self.entries), dtype=np.float32)
+        np.maximum.at(best, [number for number, _ in self._owners], cosines)
+        return best
+
+    def _closeness(self, found: list[Passage], terms: list[str], cosines: vectors.Cosines | None) -> dict[str, float]:
+        """How near each passage is to the query, by id, the nearer language counting: shared terms, and cosine if any."""
+        vocabulary = self._bm25.vocabulary
+        weight = {term: float(self._bm25.idf[vocabulary[term]]) for term in set(terms) if term in vocabulary}
+        total = sum(weight.values()) or 1.0
+        likeness = {} if cosines is None else {id_: float(cosines[row]) for row, (_, id_) in enumerate(self._owners)}
+        closeness: dict[str, float] = {}
+        for passage in found:
+            shared = set(lexical.tokens(f"{passage.heading}\n{passage.text}")) & weight.keys()
+            near = sum(weight[term] for term in shared) / total + likeness.get(passage.id, 0.0)
+            closeness[passage.id] = max(closeness.get(passage.id, 0.0), near)
+        return closeness
+
+
+def open_or_build(
+    folders: Sequence[Path],
+    embedder_name: str,
+    cache: Path,
+    progress: Progress | None = None,
+    notice: Notice | None = None,
+    rebuild: bool = False,
+) -> Index:
+    """The index of these folders of entries, the built-in one first: from the cache, or built now and kept there.
+
+    A damaged index is set aside and built again, and where the cache cannot be written, the index stays in memory; `notice`
+    is told of either.
+    """
+    say = notice or (lambda text: None)
+    version = f"{FORMAT} {lexical.TOKENIZER} {embedder_name} {installed_version(embedder_name)}"
+    names = "\0".join([embedder_name, *map(str, folders)])
+    pointer = cache / f"{storage.digest_of(names.encode(errors='surrogateescape'))[:16]}.json"
+    state = f"{version} {storage.state_of(folders)}"
+    if not rebuild and (folder := storage.pointed_at(pointer, state)) and (index := _open(folder, embedder_name, say)):
+        return index
+    folder = cache / storage.digest_of(f"{version} {names} {storage.content_of(folders)}".encode(errors="surrogateescape"))[:32]
+    index = None if rebuild else _open(folder, embedder_name, say)
+    if index is None:
+        embedder = load_embedder(embedder_name)
+        files = build_files(read_collection(folders), embedder, storage.whole_folders(cache), progress)
+        index = Index(make_manifest(files, embedder), files, embedder_name, folder)
+    try:
+        if not (folder / storage.MANIFEST).is_file() or rebuild:
+            storage.write(folder, index._files, index.manifest)
+        storage.point(pointer, state, folder)
+        storage.prune(cache)
+    except OSError as error:
+        say(f"The index cannot be kept in {cache} ({error.strerror}); it stays in memory and is built anew each time.")
+        index.folder = None
+    return index
+
+
+def _open(folder: Path, embedder_name: str, say: Notice) -> Index | None:
+    """The index in a folder; None when there is none or it had to be set aside."""
+    if not folder.exists():
+        return None
+    try:
+        return Index.open(folder, embedder_name)
+    except (IndexDamagedError, IndexMismatchError) as error:
+        aside = storage.set_aside(folder)
+        say(f"{error}. It was {f'renamed to {aside.name}' if aside else 'left alone'} and is built again.")
+        return None

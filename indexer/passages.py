@@ -1,0 +1,83 @@
+"""Entry -> Passages, the units that are shown and cited, and the texts by which an entry is found."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+
+from indexer.entry import LANGUAGES, Entry, Language
+
+
+@dataclass(frozen=True)
+class Passage:
+    """One headed part of an entry in one language; `id` is `slug#part`."""
+
+    id: str
+    entry_id: str
+    language: Language
+    heading: str
+    text: str
+
+
+def passages(entry: Entry) -> list[Passage]:
+    """The passages of an entry, in both languages, in the order of its pages."""
+    return [
+        Passage(f"{entry.id}#{part.id}", entry.id, language, part.heading, part.text)
+        for language in LANGUAGES
+        for part in entry.pages[language].parts
+        if part.text
+    ]
+
+
+_CODE = re.compile(r"```.*?```", re.DOTALL)
+_LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
+
+
+def prose(markdown: str) -> str:
+    """Markdown without fenced code, link targets and marks, on one line."""
+    text = _LINK.sub(r"\1", _CODE.sub(" ", markdown))
+    return " ".join(re.sub(r"[*`>#|]+", " ", text).split())
+
+
+def embedded_texts(entry: Entry) -> list[tuple[str, str]]:
+    """(passage id, text) of each vector that stands for the entry: its titles with summaries, its asks, its passages.
+
+    An ask has the id of the entry alone.
+    """
+    texts = []
+    for language in LANGUAGES:
+        page = entry.pages[language]
+        texts.append((entry.id, f"{page.title}. {page.summary}"))
+        texts += [(entry.id, ask) for ask in page.asks]
+    texts += [(p.id, f"{entry.pages[p.language].title}. {p.heading}. {prose(p.text)}") for p in passages(entry)]
+    return texts
+
+
+def lexical_document(entry: Entry) -> str:
+    """All words of an entry in one text: titles, summaries, asks, bodies, samples."""
+    blocks = []
+    for language in LANGUAGES:
+        page = entry.pages[language]
+        blocks += [page.title, page.summary, *page.asks]
+        blocks += [f"{part.heading}\n{part.text}" for part in page.parts]
+    blocks += entry.samples
+    return "\n".join(blocks)
+
+
+def cells(text: str) -> int:
+    """Columns of a terminal that a text takes: two a Chinese character."""
+    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
+
+
+_SENTENCE_END = re.compile(r"[。！？](?![)）」”])|[.!?:](?=\s|$)(?<!e\.g\.)(?<!i\.e\.)(?<!vs\.)|：\s*$", re.MULTILINE)
+
+
+def first_sentence(markdown: str) -> str:
+    """The first sentence of a step or paragraph, with its inline marks, on one line."""
+    paragraph = " ".join(re.split(r"\n\s*\n|\n\s*(?:```|~~~|[-*] |\|)", markdown, maxsplit=1)[0].split())
+    code = [match.span() for match in re.finditer(r"`[^`]*`|\([^)]*\)", paragraph)]
+    for match in _SENTENCE_END.finditer(paragraph):
+        if not any(start < match.start() < end for start, end in code):
+            return paragraph[: match.end()].strip()
+    return paragraph

@@ -1,0 +1,124 @@
+"""All entries' signatures as one RE2 set: cleaned lines -> which entries they identify."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import re2
+
+from indexer.denoise import Line
+from indexer.entry import Entry, Signature
+
+MAX_REPETITION = 100
+MIN_LITERAL = 6
+
+
+@dataclass(frozen=True)
+class Match:
+    """A signature found in a line."""
+
+    entry_id: str
+    signature: Signature
+    line: Line
+
+
+class SignatureSet:
+    """The signatures of all entries, matched together in time linear in the text."""
+
+    def __init__(self, entries: Iterable[Entry]) -> None:
+        self._signatures = [(entry.id, signature) for entry in entries for signature in entry.signatures]
+        self._set = re2.Set.SearchSet(_options())
+        for _, signature in self._signatures:
+            self._set.Add(signature.pattern)
+        if self._signatures:
+            self._set.Compile()
+
+    def match(self, lines: Iterable[Line]) -> list[Match]:
+        """Every signature found, in the order of the lines; each signature once, at its first line."""
+        if not self._signatures:
+            return []
+        found: dict[int, Line] = {}
+        for line in lines:
+            for number in _matching(self._set, line.text):
+                found.setdefault(number, line)
+        return [Match(*self._signatures[number], line) for number, line in found.items()]
+
+
+def _matching(patterns: re2.Set, text: str) -> list[int]:
+    return list(patterns.Match(text) or ())  # type: ignore[arg-type]  # the stubs say bool; it is a list of numbers
+
+
+def _options() -> re2.Options:
+    options = re2.Options()
+    options.log_errors = False
+    return options
+
+
+# What RE2 reads and JavaScript does not, or reads otherwise.
+_NOT_SHARED = (
+    (re.compile(r"\(\?[a-zA-Z-]+[:)]"), "inline flags"),
+    (re.compile(r"\(\?P"), "named groups in Python's spelling"),
+    (re.compile(r"\(\?<?[=!]"), "look-around"),
+    (re.compile(r"\\[pPAzZQEGKXRC]"), r"one of \p \P \A \z \Q \E"),
+    (re.compile(r"\\[1-9]"), "back-references"),
+    (re.compile(r"[*+?}]\+"), "possessive quantifiers"),
+    (re.compile(r"\[\[:"), "POSIX classes"),
+    (re.compile(r"\\x\{"), r"\x{...}"),
+)
+
+
+def pattern_faults(pattern: str) -> list[str]:
+    """What is wrong with a signature's pattern: not RE2, not JavaScript's too, too little that is literal, too costly."""
+    bare = pattern.replace("\\\\", "")
+    faults = [f"uses {name}, which RE2 and JavaScript do not read alike" for regex, name in _NOT_SHARED if regex.search(bare)]
+    try:
+        re2.compile(pattern, _options())
+    except re2.error as error:
+        reason = error.args[0]
+        faults.append(f"is not RE2: {reason.decode() if isinstance(reason, bytes) else reason}")
+    if "\n" in pattern or r"\n" in bare:
+        faults.append("spans lines; signatures are matched within one line")
+    bounds = [int(number) for match in re.findall(r"\{(\d+)?(?:,(\d+)?)?\}", pattern) for number in match if number]
+    if any(bound > MAX_REPETITION for bound in bounds):
+        faults.append(f"repeats more than {MAX_REPETITION} times; keep bounds small")
+    if longest_literal(pattern) < MIN_LITERAL:
+        faults.append(f"has no {MIN_LITERAL} literal characters in a row")
+    return faults
+
+
+def longest_literal(pattern: str) -> int:
+    """Length of the longest run of characters that every match of the pattern contains, nested groups not counted."""
+    best = run = depth = 0
+    index = 0
+    while index < len(pattern):
+        character = pattern[index]
+        width = 1
+        literal = character not in "[](){}.*+?|^$\\"
+        if character == "\\" and index + 1 < len(pattern):
+            width = 2
+            literal = not pattern[index + 1].isalnum()
+        elif character == "[":
+            width = _class_width(pattern[index:])
+        elif character == "{":
+            width = max(pattern.find("}", index) - index + 1, 1)
+        elif character == "(":
+            depth += 1
+        elif character == ")":
+            depth = max(depth - 1, 0)
+        elif character == "|" and depth == 0:
+            return 0 if longest_literal(pattern[index + 1 :]) == 0 else min(best, longest_literal(pattern[index + 1 :]))
+        following = pattern[index + width : index + width + 1]
+        if literal and depth == 0:
+            run += 0 if following in ("?", "*", "{") else 1
+            best = max(best, run)
+        if not literal or depth or following in ("?", "*", "+", "{"):
+            run = 0
+        index += width
+    return best
+
+
+def _class_width(text: str) -> int:
+    match = re.match(r"\[\^?\]?(?:\\.|[^\]\\])*\]", text)
+    return match.end() if match else 1

@@ -1,0 +1,78 @@
+"""Vectors by the SHA-256 of what they stand for, so that nothing is embedded twice; FAISS to search them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from indexer.embedding import Embedder, Progress, Vectors
+
+SHIPPED = Path(__file__).parent / "data" / "vectors.npz"
+Half = npt.NDArray[np.float16]
+Cosines = npt.NDArray[np.float32]
+
+
+def key(text: str, embedder: Embedder) -> bytes:
+    """32 bytes that change with the text, the model, its revision and its prefix."""
+    facts = "\0".join((embedder.name, embedder.revision, embedder.prefixes["document"], text))
+    return hashlib.sha256(facts.encode("utf-8", errors="replace")).digest()
+
+
+def read_vectors(path: Path) -> dict[bytes, npt.NDArray[np.float16]]:
+    """Key -> (dim,) float16, from a file that `write_vectors` made; empty when there is none."""
+    if not path.is_file():
+        return {}
+    with np.load(path, allow_pickle=False) as arrays:
+        return dict(zip(map(bytes, arrays["keys"]), arrays["vectors"], strict=True))
+
+
+def write_vectors(path: Path, vectors: dict[bytes, Half]) -> None:
+    """Write vectors so that the same ones always give the same bytes."""
+    keys = sorted(vectors)
+    with path.open("wb") as file:
+        np.savez(
+            file,
+            keys=np.frombuffer(b"".join(keys), dtype=np.uint8).reshape(-1, 32),
+            vectors=np.stack([vectors[key] for key in keys]),
+        )
+
+
+def embed_missing(
+    texts: Sequence[str],
+    embedder: Embedder,
+    known: Iterable[dict[bytes, Half]],
+    progress: Progress | None = None,
+) -> tuple[list[bytes], Half]:
+    """Keys and (n, dim) float16 vectors of document texts; only those that are in no known collection are embedded."""
+    keys = [key(text, embedder) for text in texts]
+    have: dict[bytes, Half] = {}
+    for collection in known:
+        have.update({k: collection[k] for k in keys if k in collection})
+    missing = {k: text for k, text in zip(keys, texts, strict=True) if k not in have}
+    if missing:
+        fresh = embedder.embed(list(missing.values()), "document", progress).astype(np.float16)
+        have.update(zip(missing, fresh, strict=True))
+    return keys, np.stack([have[k] for k in keys]) if keys else np.empty((0, embedder.dim), dtype=np.float16)
+
+
+class VectorSearch:
+    """Exact inner-product search in FAISS, on one thread; the vectors are unit length, so scores are cosines."""
+
+    def __init__(self, vectors: npt.NDArray[Any]) -> None:
+        import faiss
+
+        faiss.omp_set_num_threads(1)
+        self._index = faiss.IndexFlatIP(vectors.shape[1])
+        self._index.add(vectors.astype(np.float32))
+
+    def scores(self, query: Vectors) -> Cosines:
+        """Cosine of each stored vector with one query, (n,) float32."""
+        found, rows = self._index.search(query.reshape(1, -1), self._index.ntotal)
+        scores = np.empty(self._index.ntotal, dtype=np.float32)
+        scores[rows[0]] = found[0]
+        return scores
