@@ -29,13 +29,13 @@ lint: $(INSTALLED)  ## ruff, mypy, the entries' rules, and whether the shipped v
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/kbask lint
-	$(BIN)/python -m benchmarks.vectors --check
+	$(BIN)/python -m benchmarks.ship_vectors --check
 
 index: $(INSTALLED)  ## Build the index of the built-in entries anew
 	$(BIN)/kbask index
 
 vectors: $(INSTALLED)  ## Embed what is new in the entries into indexer/data/vectors.npz, which ships with the package
-	$(BIN)/python -m benchmarks.vectors
+	$(BIN)/python -m benchmarks.ship_vectors
 
 site: $(INSTALLED)  ## The docs site, into build/site
 	$(BIN)/mkdocs build --strict --quiet

@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from indexer.entry import Entry, Language, Part, Snippet
+from indexer.entry import Entry, Language, Part, Snippet, outside_fences
 from indexer.passages import cells, first_sentence, prose
 from indexer.query import Query
 from indexer.ranking import Hit
 
-SHOWN_STEPS = 4
+# What fits 30 lines of 80 columns, together with the lengths that indexer.rules allows.
+STEP_ROWS = 7
 SHOWN_CAUSES = 4
 SHOWN_SOURCES = 2
-MARGIN = 0.08  # How much closer to the query a cause must be before it goes ahead of a likelier one.
+COLUMNS = 76
+MARGIN = 0.25  # How much closer to the query a cause must be before it goes ahead of a likelier one.
 
 WORDS: dict[Language, dict[str, str]] = {
     "en": {
@@ -118,7 +120,8 @@ def compose(hits: list[Hit], entries: dict[str, Entry], language: Language, full
     entry = entries[best.entry_id]
     page = entry.pages[language]
     causes = fitting_causes(entry, best, language)
-    blocks = [f"# {page.title}", f"**{words['sure'].format(percent=percent(best.confidence))}** · {_why(best, language)}"]
+    sure = words["sure"].format(percent=percent(best.confidence))
+    blocks = [f"# {page.title}\n**{sure}** · {_why(best, language)}"]
     if best.yielded_to:
         blocks.append(words["yields"].format(ids=", ".join(f"`{id_}`" for id_ in best.yielded_to)))
     blocks.append(page.summary)
@@ -129,13 +132,16 @@ def compose(hits: list[Hit], entries: dict[str, Entry], language: Language, full
     else:
         blocks += _short_causes(entry, causes, language)
     calls = snippet_calls(entry, language)
-    footer = [f"**{words['run']}** `{call.command}` — {call.snippet.about[language]}" for call in calls[: None if full else 1]]
+    if full:
+        footer = [f"**{words['run']}** `{call.command}` — {call.snippet.about[language]}" for call in calls]
+    else:
+        footer = [f"**{words['run']}** `{call.command}`\n  {_cut(call.snippet.about[language], COLUMNS)}" for call in calls[:1]]
     if not full:
         footer.append(f"**{words['more']}** `kbask show {entry.id}`")
     sources = entry.references if full else entry.references[:SHOWN_SOURCES]
     if sources:
-        footer.append(f"**{words['sources']}** " + " · ".join(source.url for source in sources))
-    others = [hit for hit in hits[1:3] if hit.confidence > 0.01]
+        footer.append(f"**{words['sources']}** " + "\n  ".join(source.url for source in sources))
+    others = hits[1:3]
     if others:
         footer.append(f"**{words['near']}** " + " · ".join(f"`{hit.entry_id}`" for hit in others))
     blocks.append("\n".join(footer))
@@ -202,7 +208,7 @@ def _why(hit: Hit, language: Language) -> str:
     if not strong:
         return words["likeness"]
     line = strong[0].line
-    quoted = _cut(line.text.strip().replace("`", "'"), 90)
+    quoted = _cut(line.text.strip().replace("`", "'"), COLUMNS)
     return f"{words['message']} `{quoted}` ({words['at_line'].format(line=line.number)})"
 
 
@@ -214,19 +220,42 @@ def _cut(text: str, columns: int) -> str:
     return text + "…"
 
 
+def _rows(text: str) -> int:
+    return -(-cells(text) // COLUMNS)
+
+
+def _imperative(step: str) -> str:
+    """The first sentence of a step; where it only leads to code, with the code if that is one short line."""
+    sentence = first_sentence(step)
+    if not sentence.endswith((":", "：")):
+        return sentence
+    code = [line.strip() for _, line, prose in outside_fences(step) if not prose][1:-1]
+    return f"{sentence} `{code[0]}`" if len(code) == 1 and cells(code[0]) < COLUMNS else f"{sentence[:-1]} …"
+
+
+def _short_steps(steps: tuple[str, ...], entry: Entry, language: Language) -> list[str]:
+    """The first sentence of each step, as many as there is room for."""
+    shown: list[str] = []
+    for number, step in enumerate(steps, 1):
+        line = f"{number}. {_imperative(step)}"
+        if sum(map(_rows, shown)) + _rows(line) > STEP_ROWS - (number < len(steps)):
+            shown.append(WORDS[language]["more_steps"].format(count=len(steps) - number + 1, id=entry.id))
+            break
+        shown.append(line)
+    return shown
+
+
 def _short_causes(entry: Entry, causes: list[Part], language: Language) -> list[str]:
-    words = WORDS[language]
-    first, others = causes[0], causes[1:]
-    steps = [f"{number}. {first_sentence(step)}" for number, step in enumerate(first.steps[:SHOWN_STEPS], 1)]
-    if len(first.steps) > SHOWN_STEPS:
-        steps.append(words["more_steps"].format(count=len(first.steps) - SHOWN_STEPS, id=entry.id))
-    blocks = [f"## {first.heading}", first_sentence(first.intro), "\n".join(steps)]
+    first, others = causes[0], causes[1 : SHOWN_CAUSES + 1]
+    steps = "\n".join(_short_steps(first.steps, entry, language))
+    blocks = [f"## {first.heading}\n{_cut(first_sentence(first.intro), 2 * COLUMNS)}\n{steps}"]
     if others:
-        blocks.append(f"**{words['causes']}**\n" + "\n".join(f"- {part.heading}" for part in others[:SHOWN_CAUSES]))
+        blocks.append("\n".join([f"**{WORDS[language]['causes']}**", *(f"- {part.heading}" for part in others)]))
     return blocks
 
 
 def _short_guide(entry: Entry, parts: list[Part], language: Language) -> list[str]:
     answer = entry.part("short-answer", language)
+    short = "\n".join(_short_steps(answer.steps, entry, language)) or _cut(prose(answer.text), STEP_ROWS * COLUMNS)
     others = "\n".join(f"- {part.heading}" for part in parts[:SHOWN_CAUSES])
-    return [_cut(prose(answer.text), 640), f"**{WORDS[language]['sections']}**\n{others}"]
+    return [short, f"**{WORDS[language]['sections']}**\n{others}"]

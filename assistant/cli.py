@@ -56,6 +56,14 @@ class AskByDefault(click.Group):
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+
+def complete_entry(context: click.Context, parameter: click.Parameter, typed: str) -> list[str]:
+    """Ids of the built-in entries, for the shell."""
+    from indexer.entry import builtin_folder, entry_folders
+
+    return [folder.name for folder in entry_folders(builtin_folder()) if folder.name.startswith(typed)]
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -137,7 +145,7 @@ def ask(words: tuple[str, ...], full: bool, explain: bool, as_json: bool, **flag
 
 
 @kbask.command()
-@click.argument("entry")
+@click.argument("entry", shell_complete=complete_entry)
 @json_option
 @collection_options
 def show(entry: str, as_json: bool, **flags: Any) -> None:
@@ -225,7 +233,7 @@ class RunCommand(click.Command):
 
 
 @kbask.command(cls=RunCommand)
-@click.argument("snippet")
+@click.argument("snippet", shell_complete=complete_entry)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @click.option("--dry-run", is_flag=True, help="Say what would be run, and run nothing.")
 @collection_options

@@ -52,8 +52,9 @@ def render(markdown: str, width: int = 80, colour: bool = False) -> str:
             flush()
             lead = item[1] + item[2] + item[3]
             lines.extend(_wrapped(item[4], width, colour, lead, " " * len(lead)))
-        elif raw.startswith("    ") and not paragraph:
-            lines.extend(_wrapped(line.strip(), width, colour, "    ", "    "))
+        elif raw.startswith("  ") and not paragraph:
+            indent = line[: len(line) - len(line.lstrip())]
+            lines.extend(_wrapped(line.strip(), width, colour, indent, indent))
         elif re.match(r"\*\*[^*]+\*\* ", line):
             # A labelled line, as at the foot of an answer: a paragraph of its own.
             flush()

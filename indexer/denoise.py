@@ -38,7 +38,8 @@ _PREFIXES = (
     re.compile(r"\[?(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) [A-Z][a-z]{2} [ \d]\d [\d:]{8}(?: \d{4})?\]?\s*"),
     re.compile(r"[A-Z][a-z]{2} [ \d]\d [\d:]{8} [\w.-]+ [\w.-]+(?:\[\d+\])?:\s?"),
     re.compile(r"\|\s*(?:ERROR|WARNING|INFO|DEBUG)\s*\|\s*(?:std(?:err|out)\s*\|)?\s?"),
-    re.compile(r"\[?(?:INFO|WARNING|ERROR)\|[\w./-]+:\d+\]\s*(?:>>)?\s?"),
+    re.compile(r"\[(?:INFO|WARNING|ERROR)\|[\w./-]+:\d+\]\s*"),
+    re.compile(r">>\s*"),
     # host names that launchers put before a line; a Python exception also ends in a colon, so a digit is asked for.
     re.compile(r"(?:[a-z][a-z-]{1,30}\d{1,4}|\d{1,3}(?:\.\d{1,3}){3}):\s(?=\S)"),
     re.compile(r"(?P<rank>\d{1,4}): (?=\S)"),

