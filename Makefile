@@ -9,7 +9,7 @@ TORCH := torch==2.13.0
 TORCH_INDEX ?=
 INSTALLED := $(VENV)/.installed
 
-.PHONY: test lint index vectors site bench constraints clean help
+.PHONY: test lint index vectors site bench transcripts constraints clean help
 
 help:  ## What there is to make
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -43,6 +43,9 @@ site: $(INSTALLED)  ## The docs site, into build/site
 bench: $(INSTALLED)  ## What is claimed about speed and quality, measured
 	$(BIN)/python -m benchmarks.calibrate --check
 	$(BIN)/python -m benchmarks.speed
+
+transcripts: $(INSTALLED)  ## Run the README's transcripts again
+	$(BIN)/python -m benchmarks.transcripts
 
 constraints: $(INSTALLED)  ## Pin what is installed now as what is installed by `make test`
 	$(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt

@@ -17,7 +17,7 @@ STEP_ROWS = 7
 SHOWN_CAUSES = 4
 SHOWN_SOURCES = 2
 COLUMNS = 76
-MARGIN = 0.25  # How much closer to the query a cause must be before it goes ahead of a likelier one.
+MARGIN = 0.12  # How much closer to the query a cause must be before it goes ahead of a likelier one.
 
 WORDS: dict[Language, dict[str, str]] = {
     "en": {
@@ -207,8 +207,9 @@ def _why(hit: Hit, language: Language) -> str:
     strong = [match for match in hit.matched if not match.signature.weak] or list(hit.matched)
     if not strong:
         return words["likeness"]
-    line = strong[0].line
-    quoted = _cut(line.text.strip().replace("`", "'"), COLUMNS)
+    line, start = strong[0].line, strong[0].start
+    before = "…" if line.text[:start].strip() else ""
+    quoted = _cut(before + line.text[start:].strip().replace("`", "'"), COLUMNS)
     return f"{words['message']} `{quoted}` ({words['at_line'].format(line=line.number)})"
 
 

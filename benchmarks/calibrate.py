@@ -113,7 +113,7 @@ def pairs(ids: list[str], cases: list[Case]) -> tuple[Array, Array, Array]:
     rows, labels, weights = [], [], []
     for case in cases:
         # Standardised with fixed scales, so that the best entry does not depend on the fit.
-        best = int(np.argmax(case.coverage / 0.2 + case.dense / 0.05))
+        best = int(np.argmax(case.coverage / 0.2 + case.dense))
         rows.append((case.coverage[best], case.dense[best]))
         labels.append(float(ids[best] == case.entry_id))
         weights.append(1 / (answerable if case.entry_id else len(cases) - answerable))
@@ -188,8 +188,8 @@ def main() -> None:
         sys.exit("Below the floor: " + ", ".join(short) if short else 0)
     data = {
         "made_by": "python -m benchmarks.calibrate",
-        "about": "Log-odds = intercept + coverage_weight * BM25 over its ceiling + dense_weight * cosine of the nearest "
-        "vector; lexical_* where there is none. strong_signature and weak_signature are set by hand.",
+        "about": "Log-odds = intercept + coverage_weight * BM25 over its ceiling + dense_weight * likeness of the nearest "
+        "vector (indexer.vectors.scale); lexical_* where there is none. strong_signature and weak_signature are set by hand.",
         "cases": counts,
         "test": figures,
         "constants": asdict(constants),

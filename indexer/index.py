@@ -30,6 +30,8 @@ from indexer.storage import Files
 
 FORMAT = 1
 QUERY_TOKENS = 64  # Embedding costs 1.2 ms a token, and what decides stands at the front.
+COMMON = 0.15  # Share of an entry's asks from which on a term stands for the entry, not for one of its causes.
+ENOUGH = 2.0  # Weight of telling terms that counts as half of all evidence for a passage.
 
 Notice = Callable[[str], None]
 
@@ -81,7 +83,9 @@ def build_files(
         owned = [(number, text) for number, entry in enumerate(collection.entries) for text in embedded_texts(entry)]
         have = [vectors.read_vectors(vectors.SHIPPED), *map(_vectors_of, known)]
         keys, matrix = vectors.embed_missing([text for _, text in owned], embedder, have, progress)
-        files["vector-owners.npy"] = storage.to_npy(np.array([number for number, _ in owned], dtype=np.int32))
+        owners = np.array([number for number, _ in owned], dtype=np.int32)
+        files["vector-owners.npy"] = storage.to_npy(owners)
+        files["vector-scale.npy"] = storage.to_npy(vectors.scale(matrix, owners))
         files["vector-keys.npy"] = storage.to_npy(np.frombuffer(b"".join(keys), dtype=np.uint8).reshape(-1, 32))
         files["vectors.npy"] = storage.to_npy(matrix)
     return files
@@ -159,13 +163,14 @@ class Index:
             matches=matches,
             yields_to={entry.id: entry.yields_to for entry in self.entries.values()},
             coverage=coverage,
-            dense=None if decided else self._cosines(query.search_text),
+            dense=None if decided else self._likeness(query.search_text),
         )
 
     def search(self, query: Query, top: int = 5) -> list[Hit]:
         """The `top` best entries for a query, best first, one hit an entry."""
         evidence = self.evidence(query)
-        terms = set(lexical.tokens(query.search_text))
+        # Which cause it is, the user's own words tell; those of a log are the program's, and its signatures name causes.
+        terms = set(lexical.tokens(query.sentence))
         hits = []
         for ranked in rank(evidence, self.constants)[:top]:
             entry = self.entries[ranked.entry_id]
@@ -196,11 +201,6 @@ class Index:
         return Bm25(vocabulary, size=len(self.entries), **arrays)
 
     @cached_property
-    def _owners(self) -> Any:
-        """Of each vector, the number of its entry."""
-        return storage.from_npy(self._files["vector-owners.npy"])
-
-    @cached_property
     def _vector_search(self) -> vectors.VectorSearch:
         return vectors.VectorSearch(storage.from_npy(self._files["vectors.npy"]))
 
@@ -215,33 +215,39 @@ class Index:
             )
         return embedder
 
-    def _cosines(self, text: str) -> vectors.Cosines | None:
-        """Cosine of the text with the nearest vector of each entry, (n,); None without an embedder or without a text."""
+    def _likeness(self, text: str) -> vectors.Cosines | None:
+        """Likeness of the text to the nearest vector of each entry, (n,), on a scale where 0 is that of another entry's text
+        and 1 that of the same entry's; None without an embedder or without a text."""
         if not text.strip() or not self.entries or self._embedder is None:
             return None
         query = self._embedder.embed([self._embedder.clip(text, QUERY_TOKENS)], "query")[0]
-        best = np.zeros(len(self.entries), dtype=np.float32)
-        np.maximum.at(best, self._owners, self._vector_search.scores(query))
-        return best
+        best = np.full(len(self.entries), -1.0, dtype=np.float32)
+        np.maximum.at(best, storage.from_npy(self._files["vector-owners.npy"]), self._vector_search.scores(query))
+        low, high = storage.from_npy(self._files["vector-scale.npy"])
+        return np.asarray((best - low) / max(high - low, 1e-3), dtype=np.float32)
 
     def _closeness(self, entry: Entry, found: list[Passage], terms: set[str]) -> dict[str, float]:
-        """How near each passage is to the query, by id, 0 to 1: the share of the query's terms that it has.
+        """How near each passage is to what the user says, by id, 0 to 1: how much of its telling terms it has.
 
-        A term weighs by how rare it is among entries and among this entry's passages; those of its title tell nothing apart.
+        A term tells the more, the rarer it is among entries, and among this entry's passages and asks; one of its title, or one
+        that is in many of its asks, tells nothing. ENOUGH keeps a single word from deciding.
         """
         told = {term for page in entry.pages.values() for term in lexical.tokens(page.title)}
-        has = [(passage, set(lexical.tokens(f"{passage.heading}\n{passage.text}"))) for passage in found]
+        has = [(passage.id, set(lexical.tokens(passage.heading)), set(lexical.tokens(passage.text))) for passage in found]
+        asks = [set(lexical.tokens(ask)) for page in entry.pages.values() for ask in page.asks]
         weight = {}
         for term in terms - told:
             number = self._bm25.vocabulary.get(term)
-            count = sum(term in words for _, words in has)
-            if number is not None and count:
-                weight[term] = float(self._bm25.idf[number]) * math.log(1 + len(has) / count)
-        total = sum(weight.values()) or 1.0
+            count = sum(term in heading or term in words for _, heading, words in has)
+            asked = sum(term in words for words in asks)
+            if number is not None and count and asked <= COMMON * len(asks):
+                weight[term] = float(self._bm25.idf[number]) * math.log(1 + (len(has) + len(asks)) / (count + asked))
+        total = sum(weight.values()) + ENOUGH
         closeness: dict[str, float] = {}
-        for passage, words in has:
-            near = sum(weight[term] for term in weight.keys() & words) / total
-            closeness[passage.id] = max(closeness.get(passage.id, 0.0), near)
+        for id_, heading, words in has:
+            # A heading names its cause: a term there counts one and a half times.
+            near = sum(weight[term] * (1.5 if term in heading else 1.0) for term in weight.keys() & (heading | words))
+            closeness[id_] = max(closeness.get(id_, 0.0), near / (1.5 * total))
         return closeness
 
 

@@ -23,6 +23,12 @@ class Match:
     signature: Signature
     line: Line
 
+    @property
+    def start(self) -> int:
+        """Where in the line it begins."""
+        found = re2.search(self.signature.pattern, self.line.text, _options())
+        return int(found.start()) if found else 0
+
 
 class SignatureSet:
     """The signatures of all entries, matched together in time linear in the text."""

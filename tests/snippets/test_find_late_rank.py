@@ -24,23 +24,30 @@ def finding(*arguments: object) -> dict:
 
 def timeout(rank: int, sequence: int = 57, operation: str = "ALLREDUCE", size: int = 8, within: int = -1) -> str:
     inner = within if within >= 0 else rank
-    return (f"[rank{rank}]:[E813 12:25:30.948355712 ProcessGroupNCCL.cpp:685] [Rank {inner}] Watchdog caught collective "
-            f"operation timeout: WorkNCCL(SeqNum={sequence}, OpType={operation}, NumelIn={size}, NumelOut={size}, "
-            "Timeout(ms)=600000) ran for 600096 milliseconds before timing out.\n")
+    return (
+        f"[rank{rank}]:[E813 12:25:30.948355712 ProcessGroupNCCL.cpp:685] [Rank {inner}] Watchdog caught collective "
+        f"operation timeout: WorkNCCL(SeqNum={sequence}, OpType={operation}, NumelIn={size}, NumelOut={size}, "
+        "Timeout(ms)=600000) ran for 600096 milliseconds before timing out.\n"
+    )
 
 
-def status(rank: int, sequence: int, enqueued: int, completed: int, group: str = "ID 0 PG GUID 0(default_pg)",
-           within: int = -1) -> str:
+def status(
+    rank: int, sequence: int, enqueued: int, completed: int, group: str = "ID 0 PG GUID 0(default_pg)", within: int = -1
+) -> str:
     inner = within if within >= 0 else rank
-    return (f"[rank{rank}]:[E813 12:25:30.948386260 ProcessGroupNCCL.cpp:2271] [PG {group} Rank {inner}]  failure "
-            f"detected by watchdog at work sequence id: {sequence} PG status: last enqueued work: {enqueued}, last "
-            f"completed work: {completed}\n")
+    return (
+        f"[rank{rank}]:[E813 12:25:30.948386260 ProcessGroupNCCL.cpp:2271] [PG {group} Rank {inner}]  failure "
+        f"detected by watchdog at work sequence id: {sequence} PG status: last enqueued work: {enqueued}, last "
+        f"completed work: {completed}\n"
+    )
 
 
 def dump(rank: int, enqueued: int, completed: int) -> str:
-    return (f"[rank{rank}]:[E813 12:25:31.213133402 ProcessGroupNCCL.cpp:1746] [PG ID 0 PG GUID 0(default_pg) Rank "
-            f"{rank}] Received a dump signal due to a collective timeout from  rank 1 and we will try our best to dump "
-            f"the debug info. Last enqueued NCCL work: {enqueued}, last completed NCCL work: {completed}.\n")
+    return (
+        f"[rank{rank}]:[E813 12:25:31.213133402 ProcessGroupNCCL.cpp:1746] [PG ID 0 PG GUID 0(default_pg) Rank "
+        f"{rank}] Received a dump signal due to a collective timeout from  rank 1 and we will try our best to dump "
+        f"the debug info. Last enqueued NCCL work: {enqueued}, last completed NCCL work: {completed}.\n"
+    )
 
 
 @pytest.fixture
@@ -50,15 +57,24 @@ def log(tmp_path: Path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         return path
+
     return write
 
 
 # Captured runs: torchrun --nproc-per-node 3, gloo, torch 2.13.
 
-@pytest.mark.parametrize(("name", "rank", "kind"), [
-    ("gloo_raise.log", "1", "failed"), ("gloo_sleep.log", "2", "silent"), ("gloo_uneven.log", "2", "left-early"),
-    ("gloo_kill.log", "1", "killed"), ("folder_raise", "1", "failed"), ("folder_kill", "1", "silent"),
-])
+
+@pytest.mark.parametrize(
+    ("name", "rank", "kind"),
+    [
+        ("gloo_raise.log", "1", "failed"),
+        ("gloo_sleep.log", "2", "silent"),
+        ("gloo_uneven.log", "2", "left-early"),
+        ("gloo_kill.log", "1", "killed"),
+        ("folder_raise", "1", "failed"),
+        ("folder_kill", "1", "silent"),
+    ],
+)
 def test_the_rank_at_fault_is_named_in_captured_runs(name, rank, kind):
     found = finding(DATA / name)
     assert (found["ranks"], found["kind"], found["code"]) == ([rank], kind, 1)
@@ -84,6 +100,7 @@ def test_a_folder_of_rank_logs_and_the_launchers_output_together_show_the_kill()
 
 # NCCL
 
+
 def test_a_rank_behind_in_last_enqueued_is_late_though_it_prints_no_time_out():
     found = finding(ENTRY / "samples/torch-2.8-slow-checkpoint.txt")
     assert (found["ranks"], found["kind"], found["certainty"]) == (["0"], "behind", "certain")
@@ -105,8 +122,7 @@ def test_the_old_form_without_numbers_points_to_the_silent_rank_with_reserve():
 
 
 def test_another_operation_at_the_same_number_is_a_mismatch_of_the_odd_one(log):
-    text = "".join(timeout(r, operation="_ALLGATHER_BASE" if r == 3 else "ALLREDUCE") + status(r, 57, 57, 56)
-                   for r in range(4))
+    text = "".join(timeout(r, operation="_ALLGATHER_BASE" if r == 3 else "ALLREDUCE") + status(r, 57, 57, 56) for r in range(4))
     found = finding(log(text))
     assert (found["ranks"], found["kind"], found["certainty"]) == (["3"], "mismatch", "certain")
 
@@ -138,8 +154,10 @@ def test_numbers_of_different_process_groups_are_not_compared(log):
 
 def test_the_rank_within_a_group_is_not_taken_for_the_global_rank(log):
     text = timeout(4, within=0) + status(4, 57, 57, 56, "ID 2 PG GUID 7", within=0)
-    text += "[rank5]:[E813 12:25:31.2 ProcessGroupNCCL.cpp:2271] [PG ID 2 PG GUID 7 Rank 1]  failure detected by " \
-            "watchdog at work sequence id: 50 PG status: last enqueued work: 55, last completed work: 49\n"
+    text += (
+        "[rank5]:[E813 12:25:31.2 ProcessGroupNCCL.cpp:2271] [PG ID 2 PG GUID 7 Rank 1]  failure detected by "
+        "watchdog at work sequence id: 50 PG status: last enqueued work: 55, last completed work: 49\n"
+    )
     assert finding(log(text))["ranks"] == ["5"]
 
 
@@ -158,34 +176,49 @@ def test_a_silent_rank_whose_log_is_there_is_suspected_before_ranks_whose_logs_a
 
 
 def test_lines_behind_a_host_name_are_filed_under_their_rank(log):
-    found = finding(log("".join(f"gpu-node-b: {timeout(r)}gpu-node-b: {status(r, 57, 57, 56)}" for r in (1, 2))
-                        + "gpu-node-a: " + dump(0, 56, 56)))
+    found = finding(
+        log(
+            "".join(f"gpu-node-b: {timeout(r)}gpu-node-b: {status(r, 57, 57, 56)}" for r in (1, 2))
+            + "gpu-node-a: "
+            + dump(0, 56, 56)
+        )
+    )
     assert found["ranks"] == ["0"]
 
 
 def test_a_rank_that_the_launcher_had_to_kill_is_not_the_culprit(log):
-    table = "W1125 01:00:00.1 77 torch/x/api.py:1] Unable to shutdown process 502 via Signals.SIGTERM, forcefully " \
-            "exiting via Signals.SIGKILL\nFailures:\n  rank      : 2 (local_rank: 2)\n  exitcode  : -9 (pid: 502)\n"
+    table = (
+        "W1125 01:00:00.1 77 torch/x/api.py:1] Unable to shutdown process 502 via Signals.SIGTERM, forcefully "
+        "exiting via Signals.SIGKILL\nFailures:\n  rank      : 2 (local_rank: 2)\n  exitcode  : -9 (pid: 502)\n"
+    )
     text = "[rank1]: Traceback (most recent call last):\n[rank1]:   File \"a.py\", line 1, in f\n[rank1]: KeyError: 'x'\n"
     assert finding(log(text + timeout(0) + table))["ranks"] == ["1"]
 
 
 def test_a_dataloader_workers_death_is_its_ranks_failure(log):
-    text = "[rank3]: Traceback (most recent call last):\n[rank3]:   File \"a.py\", line 1, in f\n" \
-           "[rank3]: RuntimeError: DataLoader worker (pid 4711) is killed by signal: Killed. \n"
+    text = (
+        '[rank3]: Traceback (most recent call last):\n[rank3]:   File "a.py", line 1, in f\n'
+        "[rank3]: RuntimeError: DataLoader worker (pid 4711) is killed by signal: Killed. \n"
+    )
     assert finding(log(text + timeout(0) + timeout(1) + timeout(2)))["ranks"] == ["3"]
 
 
 def test_an_ecc_error_outranks_the_time_outs_of_the_others(log):
-    text = timeout(0) + "[rank1]:[E813 12:25:30.9 ProcessGroupNCCL.cpp:1895] [PG ID 0 PG GUID 0(default_pg) Rank 1] " \
+    text = (
+        timeout(0) + "[rank1]:[E813 12:25:30.9 ProcessGroupNCCL.cpp:1895] [PG ID 0 PG GUID 0(default_pg) Rank 1] "
         "Process group watchdog thread terminated with exception: CUDA error: uncorrectable ECC error encountered\n"
+    )
     assert finding(log(text))["ranks"] == ["1"]
 
 
 def test_a_stuck_watchdog_is_reported_as_no_proof_of_a_late_rank(log):
-    found = finding(log("[rank2]:[F813 12:25:30.9 ProcessGroupNCCL.cpp:1600] [PG ID 0 PG GUID 0(default_pg) Rank 2] "
-                        "ProcessGroupNCCL's watchdog got stuck for 480 seconds without making progress in monitoring "
-                        "enqueued collectives. \n"))
+    found = finding(
+        log(
+            "[rank2]:[F813 12:25:30.9 ProcessGroupNCCL.cpp:1600] [PG ID 0 PG GUID 0(default_pg) Rank 2] "
+            "ProcessGroupNCCL's watchdog got stuck for 480 seconds without making progress in monitoring "
+            "enqueued collectives. \n"
+        )
+    )
     assert (found["ranks"], found["kind"], found["certainty"]) == (["2"], "watchdog-stuck", "possible")
 
 
@@ -197,15 +230,26 @@ def test_batch_counts_that_differ_are_shown_as_evidence(log):
 
 
 def test_the_desync_report_of_pytorch_is_believed(log):
-    found = finding(log(timeout(0) + timeout(1) + "\t     [2] finished collective #56, but didn't join collective #57 "
-                        "(count from 1)\n"))
+    found = finding(
+        log(timeout(0) + timeout(1) + "\t     [2] finished collective #56, but didn't join collective #57 (count from 1)\n")
+    )
     assert (found["ranks"], found["collective"]["sequence"]) == (["2"], 57)
 
 
+def test_uneven_shards_are_told_from_a_stuck_watchdog_in_the_same_log():
+    found = finding(ENTRY / "samples/torch-2.8-uneven-shards.txt")
+    assert (found["ranks"], found["kind"]) == (["3"], "behind")
+    assert "410 batches" in found["said_last"]["3"]["text"]
+
+
 def test_only_tear_down_lines_decide_nothing(log):
-    result = run(log("[rank0]:[E813 1 ProcessGroupNCCL.cpp:681] [Rank 0] Some NCCL operations have failed or timed out.\n"
-                     "[rank0]:[E813 1 ProcessGroupNCCL.cpp:695] [Rank 0] To avoid data inconsistency, we are taking the "
-                     "entire process down.\n"))
+    result = run(
+        log(
+            "[rank0]:[E813 1 ProcessGroupNCCL.cpp:681] [Rank 0] Some NCCL operations have failed or timed out.\n"
+            "[rank0]:[E813 1 ProcessGroupNCCL.cpp:695] [Rank 0] To avoid data inconsistency, we are taking the "
+            "entire process down.\n"
+        )
+    )
     assert result.returncode == 3
     assert "decides nothing" in result.stdout
     assert "next:" in result.stdout
@@ -216,6 +260,7 @@ def test_one_rank_alone_decides_nothing(log):
 
 
 # One file a rank, broken input, usage
+
 
 def test_one_file_a_rank_is_named_by_its_file(log):
     for rank in range(3):
@@ -228,8 +273,12 @@ def test_one_file_a_rank_is_named_by_its_file(log):
 
 def test_a_truncated_log_with_broken_bytes_and_progress_bars_is_read_to_its_end(log):
     path = log("")
-    path.write_bytes(b"\xff\xfe\x00\x1b[31m 12%|#\r 13%|#" + (timeout(1) + status(1, 57, 57, 56)).encode()
-                     + dump(0, 56, 56).encode() + timeout(2).encode()[:60])
+    path.write_bytes(
+        b"\xff\xfe\x00\x1b[31m 12%|#\r 13%|#"
+        + (timeout(1) + status(1, 57, 57, 56)).encode()
+        + dump(0, 56, 56).encode()
+        + timeout(2).encode()[:60]
+    )
     result = run(path)
     assert result.stdout.startswith("rank 0 (certain)")
     assert "\x1b" not in result.stdout
@@ -240,13 +289,15 @@ def test_a_healthy_log_is_healthy(log):
 
 
 def test_an_error_that_a_rank_survived_is_no_failure_in_a_healthy_log(log):
-    text = "[rank0]: Traceback (most recent call last):\n[rank0]:   File \"a.py\", line 1, in f\n[rank0]: OSError: retry\n"
+    text = '[rank0]: Traceback (most recent call last):\n[rank0]:   File "a.py", line 1, in f\n[rank0]: OSError: retry\n'
     assert run(log(text + "".join(f"[rank0]: step {n} loss 2.1\n" for n in range(5)))).returncode == 0
 
 
 def test_an_exception_of_a_users_own_class_is_found_between_lines_of_other_output(log):
-    text = "[rank0]: Traceback (most recent call last):\n[rank0]:   File \"a.py\", line 1, in f\n[rank0]: loss 2.1\n" \
-           "[rank0]: data.reader.BadSample: row 12\n"
+    text = (
+        '[rank0]: Traceback (most recent call last):\n[rank0]:   File "a.py", line 1, in f\n[rank0]: loss 2.1\n'
+        "[rank0]: data.reader.BadSample: row 12\n"
+    )
     found = finding(log(text + timeout(1)))
     assert found["ranks"] == ["0"]
     assert "BadSample" in found["evidence"][0]["text"]

@@ -486,9 +486,8 @@ def check(path: Path, options: argparse.Namespace) -> int:
 
 
 def show_list(as_json: bool) -> int:
-    rows = [
-        {"name": one.name, "models": one.models, "source": one.source, "stop": one.stop, "note": one.note} for one in TEMPLATES
-    ]
+    keys = ("name", "models", "source", "stop", "note")
+    rows = [{key: getattr(template, key) for key in keys} for template in TEMPLATES]
     if as_json:
         print(json.dumps(rows))
     for row in [] if as_json else rows:

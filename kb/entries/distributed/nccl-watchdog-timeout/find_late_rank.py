@@ -7,10 +7,12 @@
 In: log files or folders (one file for all ranks, or one a rank). Out: the rank, the collective with its sequence
 number, what that rank said last, how certain this is and the lines that show it. Nothing is changed.
 """
+
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import sys
 from collections import Counter, defaultdict
@@ -39,7 +41,8 @@ CPP_LOG = re.compile(r"\[?[IWEF]\d* ?[\d:. ]*(?:\w+\.cpp:\d+\]|\d+ torch/)")
 
 LAUNCHER = re.compile(  # frames, torchrun's messages and its table of failures: nobody's own words
     r"\s*(?:frame #|what\(\)|terminate called|[-=]+$|\[\d+\]:$|Failures:|Root Cause|\S+ FAILED$|"
-    r"(?:time|host|error_file|traceback)\s+: |(?:WARNING|ERROR|INFO):torch\.distributed|W\d{4} |srun: |\$ |\+ )")
+    r"(?:time|host|error_file|traceback)\s+: |(?:WARNING|ERROR|INFO):torch\.distributed|W\d{4} |srun: |\$ |\+ )"
+)
 
 WORK = re.compile(r"WorkNCCL\(SeqNum=(\d+), OpType=(\w+)(?:, NumelIn=(\d+), NumelOut=(\d+))?, Timeout\(ms\)=(\d+)\)")
 NCCL_RANK = re.compile(r"Rank (\d+)\]")
@@ -55,21 +58,32 @@ TEAR_DOWN = re.compile(
     r"NCCL operations have failed or timed out|taking the entire process down|communicator was aborted|"
     r"Connection (?:closed|reset) by peer|Timed out waiting \d+ms for|remote process exited|ncclRemoteError|"
     r"Watchdog caught collective|collective timeout|Socket Timeout|[Ww]ait timeout after \d+ms|Broken pipe|"
-    r"SignalException|ChildFailedError|KeyboardInterrupt|failed to recv|Timeout at NCCL work")
+    r"SignalException|ChildFailedError|KeyboardInterrupt|failed to recv|Timeout at NCCL work"
+)
 EXCEPTION = re.compile(  # a last line of a traceback: a name that ends in Error, has a module in front, or two humps
     r"(?:(?:\w+\.)*[A-Z]\w*(?:Error|Exception|Exit|Interrupt|Iteration|Failure)|(?:\w+\.)+[A-Z]\w*|[A-Z][a-z]+[A-Z]\w*)"
-    r"(?:: |:?$)")
+    r"(?:: |:?$)"
+)
 PROGRESS = re.compile(r"\bloss\b|\bstep \d|\d+/\d+ \[")
 FATAL = re.compile(
     r"CUDA out of memory|uncorrectable ECC error|illegal memory access|device-side assert|"
     r"DataLoader worker \(pid\(?s?\)? ?[^)]*\) (?:is killed by signal|exited unexpectedly)|"
-    r"Segmentation fault|Bus error|unspecified launch failure|NVRM: Xid")
+    r"Segmentation fault|Bus error|unspecified launch failure|NVRM: Xid"
+)
 TABLE_RANK = re.compile(r"\s*rank\s+: (\d+) \(local_rank: (\d+)\)")
 TABLE_EXIT = re.compile(r"\s*exitcode\s+: (-?\d+) \(pid: (\d+)\)")
 EXIT_LINE = re.compile(r"failed \(exitcode: (-?\d+)\) local_rank: (\d+) \(pid: (\d+)\)")
 STOPPED = re.compile(r"Sending process (\d+) closing signal|Unable to shutdown process (\d+)")
-OWN_SIGNALS = {-4: "SIGILL", -7: "SIGBUS", -8: "SIGFPE", -9: "SIGKILL", -11: "SIGSEGV",
-               135: "SIGBUS", 137: "SIGKILL", 139: "SIGSEGV"}
+OWN_SIGNALS = {
+    -4: "SIGILL",
+    -7: "SIGBUS",
+    -8: "SIGFPE",
+    -9: "SIGKILL",
+    -11: "SIGSEGV",
+    135: "SIGBUS",
+    137: "SIGKILL",
+    139: "SIGSEGV",
+}
 SIZES_MAY_DIFFER = re.compile(r"(?:GATHER|SCATTER|ALLTOALL\w*|COALESCED)$")  # by root or by rank, rightly so
 Key = tuple[str, str]  # (scope, number): scope "" holds global ranks, others local ranks, pids and the unknown
 
@@ -90,6 +104,7 @@ class Timeout(NamedTuple):
 @dataclass
 class Rank:
     """What the logs hold of one rank."""
+
     timeouts: list[Timeout] = field(default_factory=list)
     groups: dict[int, str] = field(default_factory=dict)  # sequence number of a timed-out work -> its process group
     status: dict[str, tuple[int, int, Seen]] = field(default_factory=dict)  # group -> last enqueued, completed
@@ -176,9 +191,9 @@ def split_prefixes(line: str, path: Path, file_key: Key | None, logs: Logs) -> t
             node = match.group(1) or match.group(2)
         elif not (match := STAMP.match(line)):
             break
-        line = line[match.end():]
+        line = line[match.end() :]
     if name is None and key is None and (match := GLOBAL_PREFIX.search(line[:200])):  # behind a host's name or a bar
-        name, line = match.group(1) or match.group(2), line[match.end():]
+        name, line = match.group(1) or match.group(2), line[match.end() :]
     if name is not None:
         if key is not None and key[0]:
             logs.names[key] = name
@@ -224,8 +239,9 @@ def read(path: Path, logs: Logs) -> None:
             logs.ranks[key].files.add(str(path))
 
 
-def file_line(body: str, seen: Seen, work: re.Match[str] | None, rank: Rank, logs: Logs,
-              in_traceback: dict[Key, bool], key: Key) -> None:
+def file_line(
+    body: str, seen: Seen, work: re.Match[str] | None, rank: Rank, logs: Logs, in_traceback: dict[Key, bool], key: Key
+) -> None:
     """File one line under its rank: a time-out, a state, a failure, a tear-down, or the rank's own words."""
     status, group, detected = STATUS.search(body), GROUP.search(body), DETECTED.search(body)
     if match := DESYNC.search(body):
@@ -289,6 +305,7 @@ def ordered(names: list[str]) -> list[str]:
 @dataclass
 class Verdict:
     """What the logs establish; `code` is the exit status."""
+
     code: int
     kind: str
     what: str
@@ -301,10 +318,14 @@ class Verdict:
 
 READ_IT = "Read that rank's log upwards from this line: its own error is the cause, the time-outs of the others follow."
 STACK = "Let it hang again and run `py-spy dump --pid` on that rank's process: the stack shows what it was doing."
-SILENT = ("See what it said last: that is what kept it. If its log simply ends it was killed: look at the exit codes in "
-          "the launcher's output and at `dmesg -T`. Otherwise let it hang again and run `py-spy dump --pid` on it.")
-WHOLE_LOGS = ("Give the complete logs of all ranks and nodes with the launcher's output; if you have, run again with "
-              "torchrun --log-dir logs --redirects 3, TORCH_NCCL_TRACE_BUFFER_SIZE=2000 and TORCH_NCCL_DESYNC_DEBUG=1.")
+SILENT = (
+    "See what it said last: that is what kept it. If its log simply ends it was killed: look at the exit codes in "
+    "the launcher's output and at `dmesg -T`. Otherwise let it hang again and run `py-spy dump --pid` on it."
+)
+WHOLE_LOGS = (
+    "Give the complete logs of all ranks and nodes with the launcher's output; if you have, run again with "
+    "torchrun --log-dir logs --redirects 3, TORCH_NCCL_TRACE_BUFFER_SIZE=2000 and TORCH_NCCL_DESYNC_DEBUG=1."
+)
 
 
 def where_stuck(ranks: dict[str, Rank]) -> dict[str, tuple[int, Timeout]]:
@@ -333,16 +354,31 @@ def find_failure(ranks: dict[str, Rank], logs: Logs) -> Verdict | None:
     evidence = [seen for name in failed for seen in (ranks[name].failure, ranks[name].killed) if seen]
     others_waited = any(rank.timed_out for name, rank in ranks.items() if name not in failed)
     if len(failed) > 1:
-        return Verdict(1, "failed", f"ranks {', '.join(failed)} failed by themselves; which was first the logs do not "
-                       "tell (clocks and interleaved lines mislead)", READ_IT, failed, "possible", evidence=evidence)
+        return Verdict(
+            1,
+            "failed",
+            f"ranks {', '.join(failed)} failed by themselves; which was first the logs do not "
+            "tell (clocks and interleaved lines mislead)",
+            READ_IT,
+            failed,
+            "possible",
+            evidence=evidence,
+        )
     rank = ranks[failed[0]]
     killed = rank.killed and not rank.failure
     what = "was killed from outside" if killed else "failed with an error of its own"
-    advice = ("Exit code -9 without an order of the launcher is nearly always host memory: look at `dmesg -T`; "
-              "-7 is a bus error (shared memory), -11 a crash in native code.") if killed else READ_IT
+    advice = (
+        (
+            "Exit code -9 without an order of the launcher is nearly always host memory: look at `dmesg -T`; "
+            "-7 is a bus error (shared memory), -11 a crash in native code."
+        )
+        if killed
+        else READ_IT
+    )
     sure = failed[0].isdigit() and others_waited and not rank.timed_out and rank.went_on < 3
-    return Verdict(1, "killed" if killed else "failed", what, advice, failed, "certain" if sure else "likely",
-                   evidence=evidence)
+    return Verdict(
+        1, "killed" if killed else "failed", what, advice, failed, "certain" if sure else "likely", evidence=evidence
+    )
 
 
 def sizes_of(timeout: Timeout) -> tuple[str, str]:
@@ -364,22 +400,40 @@ def find_mismatch(ranks: dict[str, Rank]) -> Verdict | None:
         (usual, most), (_, second) = forms.most_common(2)
         odd = [(name, seen) for name, seen in waiting if (seen.operation, sizes_of(seen)) != usual or most == second]
         names = ordered([name for name, _ in odd])
-        what = ("these ranks disagree; which of them is wrong the logs do not tell" if most == second else
-                f"came to this number with another operation or size than the others ({usual[0]})")
-        return Verdict(1, "mismatch", what, "Look in the code for a collective that only some ranks call, or call in "
-                       "another order or with another shape (if rank == 0, early return, empty batch).", names,
-                       "possible" if most == second else "likely" if not group else "certain",
-                       {"sequence": sequence, "group": group or None, "operation": odd[0][1].operation},
-                       [timeout.seen for _, timeout in (odd + waiting)[:4]])
+        what = (
+            "these ranks disagree; which of them is wrong the logs do not tell"
+            if most == second
+            else f"came to this number with another operation or size than the others ({usual[0]})"
+        )
+        return Verdict(
+            1,
+            "mismatch",
+            what,
+            "Look in the code for a collective that only some ranks call, or call in "
+            "another order or with another shape (if rank == 0, early return, empty batch).",
+            names,
+            "possible" if most == second else "likely" if not group else "certain",
+            {"sequence": sequence, "group": group or None, "operation": odd[0][1].operation},
+            [timeout.seen for _, timeout in (odd + waiting)[:4]],
+        )
     return None
 
 
 def find_behind(ranks: dict[str, Rank], logs: Logs) -> Verdict | None:
     """Ranks that did not issue the collective the others wait in, or the one where all issued it."""
-    for names, sequence, seen in logs.desync:
-        return Verdict(1, "behind", "did not join the collective, by the desync report of PyTorch", STACK, names,
-                       "certain", {"sequence": int(sequence) if sequence else None}, [seen])
     stuck = where_stuck(ranks)
+    for names, sequence, seen in logs.desync:
+        waited_in = [collective_of(group, timeout) for group, (_, timeout) in stuck.items()]
+        return Verdict(
+            1,
+            "behind",
+            "did not join the collective, by the desync report of PyTorch",
+            STACK,
+            names,
+            "certain",
+            waited_in[0] if waited_in else {"sequence": int(sequence or 0) or None},
+            [seen],
+        )
     behind: dict[str, tuple[str, Seen]] = {}
     for group, (sequence, _) in stuck.items():
         for name, rank in ranks.items():
@@ -389,29 +443,57 @@ def find_behind(ranks: dict[str, Rank], logs: Logs) -> Verdict | None:
     names = ordered(free or list(behind))
     if names:
         group = behind[names[0]][0]
-        return Verdict(1, "behind", "had not issued the collective that the others were waiting in", STACK, names,
-                       "certain" if free else "likely", collective_of(group, stuck[group][1]),
-                       [behind[name][1] for name in names[:4]] + [stuck[group][1].seen])
+        return Verdict(
+            1,
+            "behind",
+            "had not issued the collective that the others were waiting in",
+            STACK,
+            names,
+            "certain" if free else "likely",
+            collective_of(group, stuck[group][1]),
+            [behind[name][1] for name in names[:4]] + [stuck[group][1].seen],
+        )
     for group, (sequence, timeout) in stuck.items():
         known = {name: rank for name, rank in ranks.items() if group in rank.status}
         if len(known) < 2 or len(known) < max(logs.world, sum(name.isdigit() for name in ranks)):
             continue
         late = ordered([name for name, rank in known.items() if rank.status[group][1] < sequence])
         if len(late) < len(known):
-            return Verdict(1, "stuck", "issued the collective but did not finish it, though others did",
-                           "Suspect this rank's GPU, its link or its CUDA stream: dmesg (Xid), nvidia-smi -q, "
-                           "nccl-tests on that node.", late, "likely", collective_of(group, timeout), [timeout.seen])
-        return Verdict(1, "all-issued", "no rank is late: all issued the collective and none finished it",
-                       "Data and slow work are not the cause. Compare shapes and order with the flight recorder, "
-                       "and test the links with nccl-tests (all_reduce_perf) and NCCL_DEBUG=INFO.", [], "likely",
-                       collective_of(group, timeout),
-                       [timeout.seen, *[rank.status[group][2] for rank in known.values()][:3]])
+            return Verdict(
+                1,
+                "stuck",
+                "issued the collective but did not finish it, though others did",
+                "Suspect this rank's GPU, its link or its CUDA stream: dmesg (Xid), nvidia-smi -q, nccl-tests on that node.",
+                late,
+                "likely",
+                collective_of(group, timeout),
+                [timeout.seen],
+            )
+        return Verdict(
+            1,
+            "all-issued",
+            "no rank is late: all issued the collective and none finished it",
+            "Data and slow work are not the cause. Compare shapes and order with the flight recorder, "
+            "and test the links with nccl-tests (all_reduce_perf) and NCCL_DEBUG=INFO.",
+            [],
+            "likely",
+            collective_of(group, timeout),
+            [timeout.seen, *[rank.status[group][2] for rank in known.values()][:3]],
+        )
     numbers = {name: min(t.sequence for t in rank.timeouts) for name, rank in ranks.items() if rank.timeouts}
     if list(stuck) == [""] and len(set(numbers.values())) > 1:  # before torch 2.3 no line tells the group
         names = ordered([name for name, number in numbers.items() if number == min(numbers.values())])
-        return Verdict(1, "behind", "timed out at a lower sequence number than the others (these logs do not name the "
-                       "process group, so the numbers may belong to different ones)", STACK, names, "possible",
-                       collective_of("", stuck[""][1]), [ranks[name].timeouts[0].seen for name in names[:4]])
+        return Verdict(
+            1,
+            "behind",
+            "timed out at a lower sequence number than the others (these logs do not name the "
+            "process group, so the numbers may belong to different ones)",
+            STACK,
+            names,
+            "possible",
+            collective_of("", stuck[""][1]),
+            [ranks[name].timeouts[0].seen for name in names[:4]],
+        )
     return None
 
 
@@ -443,41 +525,69 @@ def find_silent(ranks: dict[str, Rank], logs: Logs) -> Verdict | None:
     fewest = [name for name, count in counts.items() if count == min(counts.values()) and len(set(counts.values())) > 1]
     evidence += [ranks[name].batches[1] for name in fewest if ranks[name].batches]  # type: ignore[index]
     if gone:
-        return Verdict(1, "left-early", "ended without an error while the others were waiting: it is missing from "
-                       "the launcher's table of failures, as a process with exit code 0 is", "Count the batches of "
-                       "every rank before the loop: uneven shards or an early return end one rank sooner.", gone,
-                       "likely", collective, evidence)
+        return Verdict(
+            1,
+            "left-early",
+            "ended without an error while the others were waiting: it is missing from "
+            "the launcher's table of failures, as a process with exit code 0 is",
+            "Count the batches of every rank before the loop: uneven shards or an early return end one rank sooner.",
+            gone,
+            "likely",
+            collective,
+            evidence,
+        )
     what = "reported no time-out while the others did"
     if unseen:
         what += f"; no line of rank {', '.join(unseen[:8])} is in these logs"
-    return Verdict(1, "silent", what, WHOLE_LOGS if unseen else SILENT,
-                   silent, "possible" if unseen or len(silent) > 1 else "likely", collective, evidence)
+    return Verdict(
+        1,
+        "silent",
+        what,
+        WHOLE_LOGS if unseen else SILENT,
+        silent,
+        "possible" if unseen or len(silent) > 1 else "likely",
+        collective,
+        evidence,
+    )
 
 
 def judge(ranks: dict[str, Rank], logs: Logs) -> Verdict:
     """The strongest finding that the logs allow."""
     stuck_watchdog = ordered([name for name, rank in ranks.items() if rank.heartbeat])
-    found = (find_failure(ranks, logs) or find_mismatch(ranks) or find_behind(ranks, logs) or find_silent(ranks, logs))
+    found = find_failure(ranks, logs) or find_mismatch(ranks) or find_behind(ranks, logs) or find_silent(ranks, logs)
     if found:
         group_and_timeout = [(group, timeout) for group, (_, timeout) in where_stuck(ranks).items()]
         if not found.collective and group_and_timeout:
             found.collective = collective_of(*group_and_timeout[0])
         return found
     if stuck_watchdog:
-        return Verdict(1, "watchdog-stuck", "the watchdog thread of this rank itself was stuck, in a CUDA call or "
-                       "waiting for the GIL; that is no proof of a late rank", "Run py-spy dump --native on that "
-                       "process; look for a blocking CUDA call, a hung GPU (dmesg, Xid) or a lock.", stuck_watchdog,
-                       "possible",
-                       evidence=[ranks[name].heartbeat for name in stuck_watchdog[:4]])  # type: ignore[misc]
+        return Verdict(
+            1,
+            "watchdog-stuck",
+            "the watchdog thread of this rank itself was stuck, in a CUDA call or "
+            "waiting for the GIL; that is no proof of a late rank",
+            "Run py-spy dump --native on that process; look for a blocking CUDA call, a hung GPU (dmesg, Xid) or a lock.",
+            stuck_watchdog,
+            "possible",
+            evidence=[ranks[name].heartbeat for name in stuck_watchdog[:4]],
+        )  # type: ignore[misc]
     waiting = ordered([name for name, rank in ranks.items() if rank.timed_out])
     if waiting:
         collective = [collective_of(group, timeout) for group, (_, timeout) in where_stuck(ranks).items()]
-        return Verdict(3, "undecided", f"ranks {', '.join(waiting[:16])} waited in vain; for whom the logs do not tell",
-                       WHOLE_LOGS, [], "", collective[0] if collective else {},
-                       [s for r in ranks.values() for s in (r.victim, *(t.seen for t in r.timeouts)) if s][:4])
+        return Verdict(
+            3,
+            "undecided",
+            f"ranks {', '.join(waiting[:16])} waited in vain; for whom the logs do not tell",
+            WHOLE_LOGS,
+            [],
+            "",
+            collective[0] if collective else {},
+            [s for r in ranks.values() for s in (r.victim, *(t.seen for t in r.timeouts)) if s][:4],
+        )
     if logs.tear_down:
-        return Verdict(3, "undecided", "only the tear-down is in these logs; it decides nothing", WHOLE_LOGS,
-                       evidence=[logs.tear_down])
+        return Verdict(
+            3, "undecided", "only the tear-down is in these logs; it decides nothing", WHOLE_LOGS, evidence=[logs.tear_down]
+        )
     return Verdict(0, "healthy", "no time-out and no failed rank in these logs", "Nothing to do.")
 
 
@@ -496,8 +606,10 @@ def report(verdict: Verdict, ranks: dict[str, Rank]) -> str:
     lines = [f"{who} ({verdict.certainty}): {verdict.what}" if verdict.ranks else verdict.what]
     if verdict.collective:
         known = {name: value or "not named" for name, value in verdict.collective.items()}
-        lines.append(f"collective: {known.get('operation', 'not named')}, sequence number {known.get('sequence')}, "
-                     f"process group {known.get('group', 'not named')}")
+        lines.append(
+            f"collective: {known.get('operation', 'not named')}, sequence number {known.get('sequence')}, "
+            f"process group {known.get('group', 'not named')}"
+        )
     for name, seen in last_words(verdict.ranks, ranks).items():
         speaker = f"rank {name}" if name != "?" else "a process that does not name its rank"
         lines.append(f"{speaker} said last: {place(seen)}")
@@ -508,8 +620,7 @@ def report(verdict: Verdict, ranks: dict[str, Rank]) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=ABOUT, epilog=EXAMPLE,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=ABOUT, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("paths", nargs="+", metavar="LOG", help="a log file, or a folder that holds them")
     parser.add_argument("--json", action="store_true", help="print the finding as JSON")
     arguments = parser.parse_args()
@@ -519,8 +630,10 @@ def main() -> int:
         return 2
     attempts = {part for path in files for part in path.parts if re.match(r"attempt_\d+$", part)}
     if len(attempts) > 1:
-        print(f"find_late_rank: {len(attempts)} attempts of torchrun are in there; give one of {sorted(attempts)}",
-              file=sys.stderr)
+        print(
+            f"find_late_rank: {len(attempts)} attempts of torchrun are in there; give one of {sorted(attempts)}",
+            file=sys.stderr,
+        )
         return 2
     logs = Logs()
     for path in files:
@@ -532,8 +645,11 @@ def main() -> int:
     ranks = global_ranks(logs)
     verdict = judge(ranks, logs)
     if arguments.json:
-        found = {**vars(verdict), "evidence": [seen._asdict() for seen in verdict.evidence],
-                 "said_last": {name: seen._asdict() for name, seen in last_words(verdict.ranks, ranks).items()}}
+        found = {
+            **vars(verdict),
+            "evidence": [seen._asdict() for seen in verdict.evidence],
+            "said_last": {name: seen._asdict() for name, seen in last_words(verdict.ranks, ranks).items()},
+        }
         print(json.dumps(found, ensure_ascii=False, indent=2))
     else:
         print(report(verdict, ranks))
@@ -541,4 +657,10 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        status = main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader, `head` say, had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 1
+    sys.exit(status)
