@@ -1,6 +1,6 @@
 # kbask: `make test` on a fresh machine makes its own virtual environment and runs everything.
 
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 # torch first, pinned, so that nothing pulls another build. For a build without CUDA on Linux:
