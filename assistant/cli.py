@@ -140,7 +140,9 @@ def ask(words: tuple[str, ...], full: bool, explain: bool, as_json: bool, **flag
     else:
         print_markdown(found.text)
         if explain:
-            click.echo("\n" + explain_hits(found.hits))
+            from assistant.terminal import safe
+
+            click.echo("\n" + safe(explain_hits(found.hits)))
     sys.exit(0 if found.answered else NO_ENTRY_FITS)
 
 
@@ -236,8 +238,9 @@ class RunCommand(click.Command):
 @click.argument("snippet", shell_complete=complete_entry)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @click.option("--dry-run", is_flag=True, help="Say what would be run, and run nothing.")
+@click.option("--json", "as_json", is_flag=True, help="With --dry-run, print JSON; a snippet's own --json comes after --.")
 @collection_options
-def run(snippet: str, arguments: tuple[str, ...], dry_run: bool, **flags: Any) -> None:
+def run(snippet: str, arguments: tuple[str, ...], dry_run: bool, as_json: bool, **flags: Any) -> None:
     """Run an entry's snippet with this Python, in your own environment.
 
     SNIPPET is ENTRY/NAME, or the entry's id where it has but one. Its own arguments come after --; its exit code is
@@ -248,14 +251,19 @@ def run(snippet: str, arguments: tuple[str, ...], dry_run: bool, **flags: Any) -
       kbask run nccl-watchdog-timeout -- --help
       kbask run loss-zero-sft/check_labels -- --data train.jsonl --tokenizer ./model
     """
+    import shlex
+
     from assistant import snippets
 
     entry_id, _, name = snippet.partition("/")
     entry = open_index(read_config(flags)).entry(entry_id)
     launch = snippets.plan(entry, snippets.find(entry, name or None), arguments)
-    click.echo(f"{launch.path}\n{entry.id}: {launch.note}", err=True)
+    if dry_run and as_json:
+        print_json({"path": str(launch.path), "command": launch.command, "note": launch.note})
+        return
+    say(f"{launch.path}\n{entry.id}: {launch.note}")
     if dry_run:
-        click.echo(" ".join(launch.command))
+        click.echo(shlex.join(launch.command))
         return
     sys.stderr.flush()
     sys.exit(snippets.run(launch, ENVIRONMENT))
@@ -265,7 +273,8 @@ def run(snippet: str, arguments: tuple[str, ...], dry_run: bool, **flags: Any) -
 @click.argument("entry")
 @click.option("--kind", type=click.Choice(["error", "symptom", "guide"]), default="error", show_default=True)
 @click.option("--into", metavar="DIR", default="kb/entries", show_default=True, help="The folder of sections to write to.")
-def new(entry: str, kind: str, into: str) -> None:
+@json_option
+def new(entry: str, kind: str, into: str, as_json: bool) -> None:
     """Write a draft entry, SECTION/SLUG, that lints clean but for its TODOs.
 
     \b
@@ -286,8 +295,11 @@ def new(entry: str, kind: str, into: str) -> None:
     if not root.is_dir():
         raise click.UsageError(f"There is no folder {into}. Make it, or name another with --into.")
     section, _, slug = entry.partition("/")
-    for path in write_draft(root, section, slug, kind):
-        click.echo(str(path))
+    paths = [str(path) for path in write_draft(root, section, slug, kind)]
+    if as_json:
+        print_json(paths)
+    else:
+        click.echo("\n".join(paths))
     click.echo(f"Fill in what says TODO, then run: kbask lint {root / section / slug}", err=True)
 
 
@@ -367,7 +379,7 @@ def config(as_json: bool, **flags: Any) -> None:
         print_json({key: {"value": plain(value), "origin": origin} for key, value, origin in rows})
         return
     for key, value, origin in rows:
-        click.echo(f"{key} = {plain(value)}  ({origin})\n    {ABOUT[key]}")
+        click.echo(f"{key} = {'not set' if value is None else plain(value)}  ({origin})\n    {ABOUT[key]}")
     click.echo(f"\nYour own file: {user_file()}{'' if user_file().is_file() else ' (not there)'}")
 
 
@@ -404,14 +416,14 @@ def open_index(config: Config, rebuild: bool = False) -> Index:
         if bar:
             bar[0].update(done - bar[0].pos)
 
-    def say(text: str) -> None:
-        click.echo(f"kbask: {text}", err=True)
+    def notice(text: str) -> None:
+        say(f"kbask: {text}")
 
-    opened = open_or_build([builtin_folder(), *config.kb], config.embedder, config.cache, progress, say, rebuild)
+    opened = open_or_build([builtin_folder(), *config.kb], config.embedder, config.cache, progress, notice, rebuild)
     if bar:
         bar[0].render_finish()
-    for notice in opened.notices:
-        say(notice)
+    for text in opened.notices:
+        notice(text)
     return opened
 
 
@@ -423,7 +435,8 @@ def explain_hits(hits: tuple[Any, ...]) -> str:
         rows.append(f"{hit.confidence:6.1%}  {hit.entry_id}  log-odds {hit.score:+.2f}; places: {ranks}")
         for match in hit.matched:
             weak = " (weak)" if match.signature.weak else ""
-            rows.append(f"        line {match.line.number}{weak}: {match.signature.pattern}")
+            rows.append(f"        line {match.line.number}{weak}: {match.line.text[match.start :][:100]}")
+            rows.append(f"          by the signature {match.signature.pattern}")
         if hit.yielded_to:
             rows.append(f"        yields to {', '.join(hit.yielded_to)}")
     return "\n".join(rows)
@@ -436,10 +449,20 @@ def plain(value: Any) -> Any:
     return value if value is None or isinstance(value, (int, str)) else str(value)
 
 
+def say(text: str) -> None:
+    """A line to standard error, where it does not mix with the answer."""
+    from assistant.terminal import safe
+
+    click.echo(safe(text), err=True)
+
+
 def print_json(data: Any) -> None:
     import json
 
-    text = json.dumps(data, ensure_ascii=False, indent=2, default=str)
+    from assistant.terminal import safe
+
+    # Control characters below 32 are escaped by JSON itself; the others are no text that a program needs.
+    text = safe(json.dumps(data, ensure_ascii=False, indent=2, default=str))
     click.echo(text.encode("utf-8", errors="replace").decode())
 
 
@@ -460,7 +483,7 @@ def main() -> None:
     try:
         kbask(prog_name="kbask")
     except KbaskError as error:
-        click.echo(f"kbask: {error}", err=True)
+        say(f"kbask: {error}")
         sys.exit(1)
     except BrokenPipeError:
         # Whoever read the output has seen enough. Python would complain once more when it closes standard output.

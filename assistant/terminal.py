@@ -19,6 +19,11 @@ _UNIT = re.compile(
 )
 
 
+def safe(text: str) -> str:
+    """The text without anything that a terminal would obey: what is printed may come from a log or from somebody's overlay."""
+    return _CONTROL.sub("", text)
+
+
 def render(markdown: str, width: int = 80, colour: bool = False) -> str:
     """The text as a terminal shows it, no line wider than `width` columns except code and addresses."""
     lines: list[str] = []
@@ -29,7 +34,7 @@ def render(markdown: str, width: int = 80, colour: bool = False) -> str:
             lines.extend(_wrapped(" ".join(paragraph), width, colour))
             paragraph.clear()
 
-    for _, raw, is_prose in outside_fences(_CONTROL.sub("", markdown)):
+    for _, raw, is_prose in outside_fences(safe(markdown)):
         line = raw.rstrip()
         if not is_prose:
             flush()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -129,10 +130,37 @@ def test_an_overlay_is_asked_too(kbask: Kbask, team_kb: Path) -> None:
     assert "queue-full" in by_flag.stdout
 
 
-@pytest.mark.parametrize("command", ["list", "show", "config"])
-def test_every_command_that_prints_facts_prints_json(kbask: Kbask, command: str) -> None:
-    done = kbask(command, *(["loss-zero-sft"] if command == "show" else []), "--json")
-    assert json.loads(done.stdout)
+JSON_CALLS = [
+    ("ask", "loss is zero"),
+    ("list",),
+    ("show", "loss-zero-sft"),
+    ("config",),
+    ("lint",),
+    ("index",),
+    ("new", "a-section/an-entry"),
+    ("run", "loss-zero-sft", "--dry-run"),
+]
+
+
+@pytest.mark.parametrize("call", JSON_CALLS, ids=[call[0] for call in JSON_CALLS])
+def test_every_command_prints_json(kbask: Kbask, call: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "kb" / "entries").mkdir(parents=True)
+    done = kbask(*call, "--json", cwd=tmp_path if call[0] == "new" else None)
+    assert isinstance(json.loads(done.stdout), dict | list)
+
+
+def test_the_json_calls_are_all_commands() -> None:
+    from assistant.cli import kbask as group
+
+    assert {call[0] for call in JSON_CALLS} == set(group.commands)
+
+
+def test_what_is_printed_holds_no_control_characters(kbask: Kbask, tmp_path: Path) -> None:
+    hostile = WATCHDOG.replace("Watchdog", "\x1b]0;x\x07\x9b31m\u202eWatchdog")
+    for arguments in (["--explain"], ["--json"], ["--full"]):
+        text = kbask(*arguments, stdin=hostile).stdout
+        assert "nccl-watchdog-timeout" in text
+        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e]", text)
 
 
 def test_show_prints_an_entry_a_part_and_a_snippet(kbask: Kbask, index: Index) -> None:
