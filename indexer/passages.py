@@ -75,5 +75,6 @@ def first_sentence(markdown: str) -> str:
     code = [match.span() for match in re.finditer(r"`[^`]*`|\([^)]*\)", paragraph)]
     for match in _SENTENCE_END.finditer(paragraph):
         if not any(start < match.start() < end for start, end in code):
-            return paragraph[: match.end()].strip()
+            sentence = paragraph[: match.end()].strip()
+            return sentence + "**" if sentence.count("**") % 2 else sentence
     return paragraph

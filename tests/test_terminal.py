@@ -85,6 +85,7 @@ def test_control_characters_never_reach_the_terminal(hostile: str) -> None:
         ("Run this:\n\n    ```\n    x\n    ```", "Run this:"),
         ("Use torch 2.13 or newer. Not older.", "Use torch 2.13 or newer."),
         ("看 `grad_norm`。再看 loss。", "看 `grad_norm`。"),
+        ("**Change nothing. Really.** It costs.", "**Change nothing.**"),
         ("Turn it off (e.g. by a flag. Yes) now. Then", "Turn it off (e.g. by a flag. Yes) now."),
     ],
 )
