@@ -131,7 +131,7 @@ def compose(hits: list[Hit], entries: dict[str, Entry], language: Language, full
         blocks += _short_guide(entry, causes, language)
     else:
         blocks += _short_causes(entry, causes, language)
-    calls = snippet_calls(entry, language)
+    calls = snippet_calls(entry, entries, language)
     if full:
         footer = [f"**{words['run']}** `{call.command}` — {call.snippet.about[language]}" for call in calls]
     else:
@@ -185,15 +185,16 @@ def fitting_causes(entry: Entry, hit: Hit, language: Language) -> list[Part]:
     return [part for _, part in sorted(enumerate(causes), key=place)]
 
 
-def snippet_calls(entry: Entry, language: Language) -> list[SnippetCall]:
+def snippet_calls(entry: Entry, entries: dict[str, Entry], language: Language) -> list[SnippetCall]:
     """The entry's snippets with the command line that its page gives, the bare command where it gives none."""
     text = "\n".join(part.text for part in entry.pages[language].parts)
     calls = []
     for snippet in entry.snippets:
-        target = entry.id if len(entry.snippets) == 1 else f"{entry.id}/{snippet.name}"
+        owner = entries.get(snippet.of or entry.id, entry)
+        target = owner.id if len(owner.snippets) == 1 else f"{owner.id}/{snippet.name}"
         written = re.search(rf"kbask run {re.escape(target)}(?:\.py)?(?: --)?(?: [^\n`]+)?(?=[\n`]|$)", text)
         command = written[0].strip() if written else f"kbask run {target}"
-        calls.append(SnippetCall(entry.id, snippet, command, Path(entry.folder) / snippet.file))
+        calls.append(SnippetCall(entry.id, snippet, command, Path(owner.folder) / snippet.file))
     return calls
 
 

@@ -161,8 +161,6 @@ def show(entry: str, as_json: bool, **flags: Any) -> None:
       kbask show loss-zero-sft --lang zh
       kbask show nccl-watchdog-timeout/find_late_rank.py > find_late_rank.py
     """
-    from pathlib import Path
-
     from assistant import snippets
     from assistant.config import locale_language
     from indexer.errors import UnknownEntryError
@@ -170,9 +168,10 @@ def show(entry: str, as_json: bool, **flags: Any) -> None:
     config = read_config(flags)
     name, _, snippet = entry.partition("/")
     entry_id, _, part_id = name.partition("#")
-    found = open_index(config).entry(entry_id)
+    index = open_index(config)
+    found = index.entry(entry_id)
     if snippet:
-        path = Path(found.folder) / snippets.find(found, snippet).file
+        path = snippets.script(found, snippets.find(found, snippet), index.entries)
         click.echo(path.read_text(encoding="utf-8"), nl=False)
         return
     language = config.lang or locale_language(ENVIRONMENT)
@@ -256,8 +255,10 @@ def run(snippet: str, arguments: tuple[str, ...], dry_run: bool, as_json: bool, 
     from assistant import snippets
 
     entry_id, _, name = snippet.partition("/")
-    entry = open_index(read_config(flags)).entry(entry_id)
-    launch = snippets.plan(entry, snippets.find(entry, name or None), arguments)
+    index = open_index(read_config(flags))
+    entry = index.entry(entry_id)
+    found = snippets.find(entry, name or None)
+    launch = snippets.plan(snippets.script(entry, found, index.entries), found, arguments)
     if dry_run and as_json:
         print_json({"path": str(launch.path), "command": launch.command, "note": launch.note})
         return
@@ -285,7 +286,7 @@ def new(entry: str, kind: str, into: str, as_json: bool) -> None:
     import re
     from pathlib import Path
 
-    from indexer.draft import write_draft
+    from indexer.draft import Draft, write_draft
 
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*/[a-z0-9]+(-[a-z0-9]+)*", entry):
         raise click.UsageError(
@@ -295,12 +296,50 @@ def new(entry: str, kind: str, into: str, as_json: bool) -> None:
     if not root.is_dir():
         raise click.UsageError(f"There is no folder {into}. Make it, or name another with --into.")
     section, _, slug = entry.partition("/")
-    paths = [str(path) for path in write_draft(root, section, slug, kind)]
+    paths = [str(path) for path in write_draft(root, Draft(section, slug, kind))]
     if as_json:
         print_json(paths)
     else:
         click.echo("\n".join(paths))
     click.echo(f"Fill in what says TODO, then run: kbask lint {root / section / slug}", err=True)
+
+
+@kbask.command(name="import")
+@click.argument("file")
+@click.option("--out", metavar="DIR", required=True, help="The folder of sections to write drafts to; made where missing.")
+@json_option
+def import_(file: str, out: str, as_json: bool) -> None:
+    """Turn a question-and-answer document into draft entries, one a heading.
+
+    Answers stand in their drafts as they are; lines that look like a message are proposed as signatures. What was taken, and
+    what was not, is counted.
+
+    \b
+    Examples:
+      kbask import team-faq.md --out team-kb
+      kbask import team-faq.md --out team-kb --json
+    """
+    from pathlib import Path
+
+    from indexer.importer import import_document
+
+    document, drafts = import_document(Path(file).expanduser(), Path(out).expanduser())
+    if as_json:
+        rows = [{"line": taken.question.line, "title": taken.question.title, **plain_fields(taken)} for taken in drafts]
+        print_json({"lines": document.lines, "outside": document.outside, "drafts": rows})
+        return
+    for taken in drafts:
+        counts = f"{taken.fences} fences, {taken.links} links, {taken.images} images, {len(taken.patterns)} signatures"
+        print_markdown(f"- `{taken.slug}` line {taken.question.line}, {taken.question.lines} lines: {counts}")
+        for image in taken.missing_images:
+            say(f"{taken.slug}: the image {image} did not come with the document; its draft says TODO")
+    inside = sum(taken.question.lines for taken in drafts)
+    click.echo(
+        f"{len(drafts)} drafts in {out}. Of {document.lines} lines, {inside} were taken, {len(document.outside)} were not:"
+    )
+    for line in filter(str.strip, document.outside):
+        click.echo(f"  {line}")
+    say(f"Fill in what says TODO, then run: kbask lint {out}")
 
 
 @kbask.command()
@@ -440,6 +479,11 @@ def explain_hits(hits: tuple[Any, ...]) -> str:
         if hit.yielded_to:
             rows.append(f"        yields to {', '.join(hit.yielded_to)}")
     return "\n".join(rows)
+
+
+def plain_fields(taken: Any) -> dict[str, Any]:
+    """What was taken from a question, without the question itself."""
+    return {name: value for name, value in vars(taken).items() if name != "question"}
 
 
 def plain(value: Any) -> Any:

@@ -65,9 +65,14 @@ def missing(requirements: Sequence[str]) -> list[str]:
     return absent
 
 
-def plan(entry: Entry, snippet: Snippet, arguments: Sequence[str]) -> Launch:
+def script(entry: Entry, snippet: Snippet, entries: Mapping[str, Entry]) -> Path:
+    """The file of an entry's snippet, which may be another entry's."""
+    owner = entries.get(snippet.of, entry) if snippet.of else entry
+    return Path(owner.folder) / snippet.file
+
+
+def plan(path: Path, snippet: Snippet, arguments: Sequence[str]) -> Launch:
     """How to run a snippet: with this Python, or through uv where packages are missing. Raises KbaskError where neither can."""
-    path = Path(entry.folder) / snippet.file
     if not path.is_file():
         raise KbaskError(f"{path} is gone. Run: kbask index")
     changes = "changes nothing" if snippet.does == "check" else "shows what it would change; writes only with --apply"

@@ -41,11 +41,12 @@ class Signature:
 
 @dataclass(frozen=True)
 class Snippet:
-    """A runnable script of an entry; it checks, or it fixes."""
+    """A runnable script of an entry; it checks, or it fixes. `of` is the entry whose script it is, where that is another."""
 
     file: str
     does: Literal["check", "fix"]
     about: dict[str, str]
+    of: str | None = None
 
     @property
     def name(self) -> str:
@@ -267,23 +268,36 @@ def _read_front_matter(path: Path, text: str) -> tuple[dict[str, Any], dict[str,
 
 _HEADING = re.compile(r"(#{1,6})\s+(.*?)(?:\s+\{#([^}]*)\})?\s*")
 _STEP = re.compile(r"(\d+)\.\s+(.*)")
-_FENCE = re.compile(r"\s*(```+|~~~+)")
+_FENCE = re.compile(r"([\s>]*)(```+|~~~+)")
+
+
+def fences(text: str) -> list[tuple[int, int | None]]:
+    """First and last 0-based line of each fenced block, in quotes too; the last is None where a fence is never closed."""
+    found: list[tuple[int, int | None]] = []
+    opened: re.Match[str] | None = None
+    start = 0
+    for number, line in enumerate(text.split("\n")):
+        match = _FENCE.match(line)
+        if opened is not None and opened[1].strip() and not line.lstrip().startswith(">"):
+            found.append((start, number - 1))  # A fence in a quote ends with the quote.
+            opened = None
+        if opened is None:
+            if match:
+                opened, start = match, number
+        elif match and match[2].startswith(opened[2]) and not line[match.end() :].strip():
+            found.append((start, number))
+            opened = None
+    return [*found, (start, None)] if opened is not None else found
 
 
 def outside_fences(text: str) -> Iterator[tuple[int, str, bool]]:
     """Each line with its 0-based number and whether it is prose, that is, outside fenced code."""
-    fence = ""
-    for number, line in enumerate(text.split("\n")):
-        match = _FENCE.match(line)
-        if match and not fence:
-            fence = match[1]
-            yield number, line, False
-        elif fence:
-            yield number, line, False
-            if match and match[1].startswith(fence) and line.strip() == match[1]:
-                fence = ""
-        else:
-            yield number, line, True
+    lines = text.split("\n")
+    code: set[int] = set()
+    for start, end in fences(text):
+        code.update(range(start, (len(lines) - 1 if end is None else end) + 1))
+    for number, line in enumerate(lines):
+        yield number, line, number not in code
 
 
 def headings(body: str) -> Iterator[tuple[int, int, str, str | None]]:
@@ -356,7 +370,10 @@ def to_entry(source: Source) -> Entry:
         symptoms=tuple(meta.get("symptoms", ())),
         signatures=tuple(Signature(**signature) for signature in meta.get("signatures", ())),
         applies=dict(meta.get("applies", {})),
-        snippets=tuple(Snippet(item["file"], item["does"], about) for item, about in _by_language(source, "snippets", "file")),
+        snippets=tuple(
+            Snippet(item["file"], item["does"], about, item.get("of"))
+            for item, about in _by_language(source, "snippets", "file")
+        ),
         yields_to=tuple(meta.get("yields_to", ())),
         related=tuple(meta.get("related", ())),
         references=tuple(Reference(item["url"], about) for item, about in _by_language(source, "references", "url")),

@@ -57,7 +57,7 @@ class Query:
             error_lines=tuple(errors[-MAX_ERROR_LINES:]),
             exceptions=tuple(dict.fromkeys(match[1] for line in errors if (match := _EXCEPTION.match(line)))),
             versions={name.lower(): version for name, version in _VERSION.findall(text[:200_000])},
-            language=_language(sentence) if sentence or not is_log else None,
+            language=language_of(sentence) if sentence or not is_log else None,
             is_log=is_log,
         )
 
@@ -104,7 +104,7 @@ _VERSION = re.compile(
 )
 
 
-def _language(text: str) -> Language:
+def language_of(text: str) -> Language:
     """Chinese from one CJK character in ten letters on: an English term or message inside a Chinese sentence is normal."""
     letters = sum(character.isalpha() for character in text)
     return "zh" if letters and len(_CJK.findall(text)) / letters >= 0.1 else "en"

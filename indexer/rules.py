@@ -68,7 +68,7 @@ _REQUIRED: dict[Language, tuple[str, ...]] = {
 }
 _SHAPES: dict[str, dict[str, type]] = {
     "signatures": {"pattern": str, "weak": bool, "cause": str},
-    "snippets": {"file": str, "does": str, "about": str},
+    "snippets": {"file": str, "does": str, "about": str, "of": str},
     "references": {"url": str, "about": str},
 }
 _KEBAB = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
@@ -94,6 +94,10 @@ class Context:
         for path in entry_folders(self.folders[-1]):
             homes.setdefault(path.name, []).append(path)
         return homes
+
+    def folders_of(self, id_: str) -> list[Path]:
+        """The folders of an entry, in the folders of entries that have it."""
+        return [path for folder in self.folders for path in entry_folders(folder) if path.name == id_]
 
     @cached_property
     def ids(self) -> set[str]:
@@ -398,11 +402,20 @@ def foreign_samples(source: Source, context: Context) -> Found:
 
 @rule("KB012")
 def snippets(source: Source, context: Context) -> Found:
-    """Every script of the folder is listed, exists, carries PEP 723 metadata, and is linked in both languages."""
+    """Every script of the folder is listed, exists, carries PEP 723 metadata, and is linked in both languages.
+
+    One that is another entry's (`of: ID`) is that entry's, and its command line stands in the text instead of a link.
+    """
     scripts = {path.name for path in source.folder.glob("*.py")}
+    borrowed = {item["file"]: item["of"] for item in source.meta["en"].get("snippets", ()) if "of" in item}
     for language in LANGUAGES:
-        listed = [item["file"] for item in source.meta[language].get("snippets", ())]
         line = source.meta_lines[language].get("snippets", 1)
+        for name, owner in borrowed.items():
+            if not any((folder / name).is_file() for folder in context.folders_of(owner)):
+                yield language, line, f"the snippet {name} is to be {owner}'s, which has no such file"
+            elif f"kbask run {owner}" not in source.body[language]:
+                yield language, line, f"the command line of {owner}'s {name} is not in the text; write kbask run {owner}"
+        listed = [item["file"] for item in source.meta[language].get("snippets", ()) if item["file"] not in borrowed]
         for name in sorted(scripts - set(listed)):
             yield language, line, f"the snippet {name} is not listed under snippets"
         for name in listed:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from indexer.draft import write_draft
+from indexer.draft import Draft, write_draft
 from indexer.entry import builtin_folder
 from indexer.index import Index, open_or_build
 
@@ -77,7 +77,7 @@ def team_kb(tmp_path: Path) -> Path:
     """A folder of sections with one entry that lints clean: ours/queue-full, found by `ERR_QUEUE_FULL 77`."""
     root = tmp_path / "team-kb"
     root.mkdir()
-    write_draft(root, "ours", "queue-full", "error")
+    write_draft(root, Draft("ours", "queue-full", "error"))
     for path in root.rglob("*.*"):
         text = path.read_text(encoding="utf-8")
         text = text.replace("TODO the fixed part of the message of queue-full", "ERR_QUEUE_FULL 77")

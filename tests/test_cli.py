@@ -139,13 +139,15 @@ JSON_CALLS = [
     ("index",),
     ("new", "a-section/an-entry"),
     ("run", "loss-zero-sft", "--dry-run"),
+    ("import", "faq.md", "--out", "out"),
 ]
 
 
 @pytest.mark.parametrize("call", JSON_CALLS, ids=[call[0] for call in JSON_CALLS])
 def test_every_command_prints_json(kbask: Kbask, call: tuple[str, ...], tmp_path: Path) -> None:
     (tmp_path / "kb" / "entries").mkdir(parents=True)
-    done = kbask(*call, "--json", cwd=tmp_path if call[0] == "new" else None)
+    (tmp_path / "faq.md").write_text("# 1 Why?\nBecause.\n# 2 How?\nSo.\n", encoding="utf-8")
+    done = kbask(*call, "--json", cwd=tmp_path if call[0] in ("new", "import") else None)
     assert isinstance(json.loads(done.stdout), dict | list)
 
 
@@ -188,7 +190,7 @@ def test_index_builds_and_says_where(kbask: Kbask, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [(), ("ask",), ("show",), ("list",), ("run",), ("new",), ("lint",), ("index",), ("config",)]
+    "command", [(), ("ask",), ("show",), ("list",), ("run",), ("new",), ("import",), ("lint",), ("index",), ("config",)]
 )
 def test_every_command_has_help_with_an_example(kbask: Kbask, command: tuple[str, ...]) -> None:
     done = kbask(*command, "--help")

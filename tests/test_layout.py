@@ -24,6 +24,7 @@ ORDER = [
     "indexer.rules",
     "indexer.lint",
     "indexer.draft",
+    "indexer.importer",
     "indexer.lexical",
     "indexer.embedding",
     "indexer.vectors",

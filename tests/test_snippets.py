@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from assistant import snippets
-from indexer.entry import Entry, Snippet
+from indexer.entry import Snippet
 from indexer.errors import KbaskError, UnknownEntryError
 from indexer.index import Index
 from tests.conftest import Kbask
@@ -70,16 +70,15 @@ def test_arguments_without_two_hyphens_are_no_call(kbask: Kbask) -> None:
     assert "come after --" in done.stderr
 
 
-def entry_with(path: Path) -> tuple[Entry, Snippet]:
-    snippet = Snippet(path.name, "check", {"en": "", "zh": ""})
-    return Entry("an-entry", "a", "error", {}, "blocks", snippets=(snippet,), folder=str(path.parent)), snippet
+def listed(path: Path) -> tuple[Path, Snippet]:
+    return path, Snippet(path.name, "check", {"en": "", "zh": ""})
 
 
 def test_missing_packages_are_named_where_nothing_can_provide_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "s.py").write_text(SCRIPT.format(dependencies='"no-such-package>=2", "click"'))
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(KbaskError, match=r"needs no-such-package>=2, which this Python lacks"):
-        snippets.plan(*entry_with(tmp_path / "s.py"), [])
+        snippets.plan(*listed(tmp_path / "s.py"), [])
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a stand-in for uv is a shell script")
@@ -89,19 +88,19 @@ def test_missing_packages_come_through_uv_where_it_is_there(tmp_path: Path, monk
     uv.write_text("#!/bin/sh\nexit 5\n")
     uv.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    launch = snippets.plan(*entry_with(tmp_path / "s.py"), ["--x"])
+    launch = snippets.plan(*listed(tmp_path / "s.py"), ["--x"])
     assert launch.command == (str(uv), "run", "--script", str(tmp_path / "s.py"), "--x")
     assert snippets.run(launch, os.environ) == 5
 
 
 def test_packages_that_are_there_need_no_uv(tmp_path: Path) -> None:
     (tmp_path / "s.py").write_text(SCRIPT.format(dependencies='"click>=8", "PyYAML"'))
-    assert snippets.plan(*entry_with(tmp_path / "s.py"), ["1"]).command == (sys.executable, str(tmp_path / "s.py"), "1")
+    assert snippets.plan(*listed(tmp_path / "s.py"), ["1"]).command == (sys.executable, str(tmp_path / "s.py"), "1")
 
 
 def test_a_signal_becomes_an_exit_code(tmp_path: Path) -> None:
     (tmp_path / "s.py").write_text("import os\nos.kill(os.getpid(), 15)\n")
-    assert snippets.run(snippets.plan(*entry_with(tmp_path / "s.py"), []), os.environ) == 143
+    assert snippets.run(snippets.plan(*listed(tmp_path / "s.py"), []), os.environ) == 143
 
 
 def test_an_unknown_snippet_is_an_error_that_names_those_there_are(index: Index) -> None:
