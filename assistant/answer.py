@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from indexer.entry import Entry, Language, Part, Snippet, outside_fences
+from indexer.entry import Entry, Language, Part, Reference, Snippet, outside_fences
 from indexer.passages import cells, first_sentence, prose
 from indexer.query import Query
 from indexer.ranking import Hit
 
-# What fits 30 lines of 80 columns, together with the lengths that indexer.rules allows.
-STEP_ROWS = 7
-SHOWN_CAUSES = 4
+# A short answer fits 30 lines of 80 columns: rows of steps and other causes, the most that there is room for.
+ROOM = ((7, 4), (6, 4), (6, 3), (5, 3), (4, 3), (4, 2), (3, 1))
+SCREEN_ROWS = 30
 SHOWN_SOURCES = 2
 COLUMNS = 76
 MARGIN = 0.12  # How much closer to the query a cause must be before it goes ahead of a likelier one.
@@ -22,19 +22,21 @@ MARGIN = 0.12  # How much closer to the query a cause must be before it goes ahe
 WORDS: dict[Language, dict[str, str]] = {
     "en": {
         "sure": "{percent} % sure", "message": "your input has", "at_line": "line {line}",
-        "likeness": "by its words; no message of its own was found in your input",
+        "likeness": "judged by your words alone",
         "causes": "Other causes", "sections": "Also on this page", "run": "Run", "more": "All of it", "sources": "Sources",
         "near": "Nearest others", "none": "No entry fits.", "none_more": "What you describe is not in the knowledge base, or "
         "too little of it was in your input. Paste the whole traceback, or ask with the library and the step named.",
+        "known": "It looks like a known kind of problem that has no entry yet: {about}.",
         "nearest": "Nearest entries", "yields": "It can follow from another problem in the same input: {ids}",
         "more_steps": "{count} more steps in `kbask show {id}`",
     },
     "zh": {
         "sure": "把握 {percent}%", "message": "输入里有", "at_line": "第 {line} 行",
-        "likeness": "依据用词判断；输入里没有它特有的报错信息",
+        "likeness": "只依据用词判断",
         "causes": "其他可能原因", "sections": "本页还有", "run": "运行", "more": "全文", "sources": "来源",
         "near": "相近条目", "none": "没有合适的条目。", "none_more": "知识库里没有这个问题，或者输入的信息太少。"
         "请贴出完整的 traceback，或者写明用的库和出错的步骤再问一次。",
+        "known": "看起来是已知的一类问题，但还没有写成条目：{about}。",
         "nearest": "最接近的条目", "yields": "同一份输入里还有可能先发生的问题：{ids}",
         "more_steps": "另有 {count} 步，见 `kbask show {id}`",
     },
@@ -116,41 +118,24 @@ class Answer:
 
 def compose(hits: list[Hit], entries: dict[str, Entry], language: Language, full: bool = False) -> Answer:
     """The answer of the best hit's entry; short enough for a terminal of 80 columns and 30 lines, or with `full` all of it."""
-    best, words = hits[0], WORDS[language]
-    entry = entries[best.entry_id]
-    page = entry.pages[language]
-    causes = fitting_causes(entry, best, language)
-    sure = words["sure"].format(percent=percent(best.confidence))
-    blocks = [f"# {page.title}\n**{sure}** · {_why(best, language)}"]
-    if best.yielded_to:
-        blocks.append(words["yields"].format(ids=", ".join(f"`{id_}`" for id_ in best.yielded_to)))
-    blocks.append(page.summary)
-    if full:
-        blocks += [f"{'#' * part.level} {part.heading}\n\n{part.text}".strip() for part in page.parts]
-    elif entry.kind == "guide":
-        blocks += _short_guide(entry, causes, language)
-    else:
-        blocks += _short_causes(entry, causes, language)
+    entry = entries[hits[0].entry_id]
+    causes = fitting_causes(entry, hits[0], language)
     calls = snippet_calls(entry, entries, language)
+    head, foot = _head(entry, hits[0], language), _foot(entry, calls, hits, language, full)
     if full:
-        footer = [f"**{words['run']}** `{call.command}` — {call.snippet.about[language]}" for call in calls]
+        bodies = [[f"{'#' * part.level} {part.heading}\n\n{part.text}".strip() for part in entry.pages[language].parts]]
     else:
-        footer = [f"**{words['run']}** `{call.command}`\n  {_cut(call.snippet.about[language], COLUMNS)}" for call in calls[:1]]
-    if not full:
-        footer.append(f"**{words['more']}** `kbask show {entry.id}`")
-    sources = entry.references if full else entry.references[:SHOWN_SOURCES]
-    if sources:
-        footer.append(f"**{words['sources']}** " + "\n  ".join(source.url for source in sources))
-    others = hits[1:3]
-    if others:
-        footer.append(f"**{words['near']}** " + " · ".join(f"`{hit.entry_id}`" for hit in others))
-    blocks.append("\n".join(footer))
-    shown = page.parts if full else causes[:1]
+        short = _short_guide if entry.kind == "guide" else _short_causes
+        bodies = [short(entry, causes, language, steps, others) for steps, others in ROOM]
+    texts = ["\n\n".join([*head, *body, foot]) for body in bodies]
+    fitting = [text for text in texts if sum(max(_rows(line), 1) for line in text.split("\n")) <= SCREEN_ROWS]
+    shown = entry.pages[language].parts if full else tuple(causes[:1])
+    sources = entry.references if full else _short_sources(entry)
     return Answer(
-        text="\n\n".join(blocks),
+        text=fitting[0] if fitting else texts[-1],
         language=language,
         answered=True,
-        confidence=best.confidence,
+        confidence=hits[0].confidence,
         hits=tuple(hits),
         citations=(
             *(Citation(f"{entry.id}#{part.id}", part.heading) for part in shown),
@@ -160,10 +145,37 @@ def compose(hits: list[Hit], entries: dict[str, Entry], language: Language, full
     )
 
 
-def abstain(hits: list[Hit], entries: dict[str, Entry], language: Language) -> Answer:
-    """No entry fits: say so, and name the nearest."""
+def _head(entry: Entry, best: Hit, language: Language) -> list[str]:
+    """Title, how sure kbask is and why, what may have come before, and the summary."""
     words = WORDS[language]
-    blocks = [f"**{words['none']}** {words['none_more']}"]
+    sure = words["sure"].format(percent=percent(best.confidence))
+    blocks = [f"# {entry.pages[language].title}\n**{sure}** · {_why(best, language)}"]
+    if best.yielded_to:
+        blocks.append(words["yields"].format(ids=", ".join(f"`{id_}`" for id_ in best.yielded_to)))
+    return [*blocks, entry.pages[language].summary]
+
+
+def _foot(entry: Entry, calls: list[SnippetCall], hits: list[Hit], language: Language, full: bool) -> str:
+    """What to run and to read next, where it comes from, and the nearest others."""
+    words = WORDS[language]
+    if full:
+        lines = [f"**{words['run']}** `{call.command}` — {call.snippet.about[language]}" for call in calls]
+    else:
+        lines = [f"**{words['run']}** `{call.command}`\n  {_cut(call.snippet.about[language], COLUMNS)}" for call in calls[:1]]
+        lines.append(f"**{words['more']}** `kbask show {entry.id}`")
+    sources = entry.references if full else _short_sources(entry)
+    if sources:
+        lines.append(f"**{words['sources']}** " + "\n  ".join(source.url for source in sources))
+    if hits[1:]:
+        lines.append(f"**{words['near']}** " + " · ".join(f"`{hit.entry_id}`" for hit in hits[1:3]))
+    return "\n".join(lines)
+
+
+def abstain(hits: list[Hit], entries: dict[str, Entry], planned: dict[str, str], language: Language) -> Answer:
+    """No entry fits: say so, whether the problem is a known one without an entry, and what is nearest."""
+    words = WORDS[language]
+    known = planned.get(hits[0].behind) if hits and hits[0].behind else None
+    blocks = [f"**{words['none']}** {words['known'].format(about=known) if known else words['none_more']}"]
     if hits:
         nearest = [f"- `{hit.entry_id}` {entries[hit.entry_id].pages[language].title}" for hit in hits[:3]]
         blocks.append(f"{words['nearest']}\n\n" + "\n".join(nearest))
@@ -215,11 +227,18 @@ def _why(hit: Hit, language: Language) -> str:
 
 
 def _cut(text: str, columns: int) -> str:
+    text = text[: columns + 1]
     if cells(text) <= columns:
         return text
     while cells(text) > columns - 1:
         text = text[:-1]
     return text + "…"
+
+
+def _short_sources(entry: Entry) -> tuple[Reference, ...]:
+    """The first sources whose address fits a line, the first of all where none does."""
+    fitting = [source for source in entry.references if cells(source.url) <= COLUMNS]
+    return tuple(fitting[:SHOWN_SOURCES]) or entry.references[:1]
 
 
 def _rows(text: str) -> int:
@@ -235,29 +254,30 @@ def _imperative(step: str) -> str:
     return f"{sentence} `{code[0]}`" if len(code) == 1 and cells(code[0]) < COLUMNS else f"{sentence[:-1]} …"
 
 
-def _short_steps(steps: tuple[str, ...], entry: Entry, language: Language) -> list[str]:
-    """The first sentence of each step, as many as there is room for."""
+def _short_steps(steps: tuple[str, ...], entry: Entry, language: Language, rows: int) -> list[str]:
+    """The first sentence of each step, as many as fit into so many rows."""
     shown: list[str] = []
     for number, step in enumerate(steps, 1):
         line = f"{number}. {_imperative(step)}"
-        if sum(map(_rows, shown)) + _rows(line) > STEP_ROWS - (number < len(steps)):
+        if sum(map(_rows, shown)) + _rows(line) > rows - (number < len(steps)):
             shown.append(WORDS[language]["more_steps"].format(count=len(steps) - number + 1, id=entry.id))
             break
         shown.append(line)
     return shown
 
 
-def _short_causes(entry: Entry, causes: list[Part], language: Language) -> list[str]:
-    first, others = causes[0], causes[1 : SHOWN_CAUSES + 1]
-    steps = "\n".join(_short_steps(first.steps, entry, language))
+def _short_causes(entry: Entry, causes: list[Part], language: Language, rows: int, others: int) -> list[str]:
+    first = causes[0]
+    steps = "\n".join(_short_steps(first.steps, entry, language, rows))
     blocks = [f"## {first.heading}\n{_cut(first_sentence(first.intro), 2 * COLUMNS)}\n{steps}"]
-    if others:
-        blocks.append("\n".join([f"**{WORDS[language]['causes']}**", *(f"- {part.heading}" for part in others)]))
+    if causes[1:]:
+        blocks.append(
+            "\n".join([f"**{WORDS[language]['causes']}**", *(f"- {part.heading}" for part in causes[1 : others + 1])])
+        )
     return blocks
 
 
-def _short_guide(entry: Entry, parts: list[Part], language: Language) -> list[str]:
+def _short_guide(entry: Entry, parts: list[Part], language: Language, rows: int, others: int) -> list[str]:
     answer = entry.part("short-answer", language)
-    short = "\n".join(_short_steps(answer.steps, entry, language)) or _cut(prose(answer.text), STEP_ROWS * COLUMNS)
-    others = "\n".join(f"- {part.heading}" for part in parts[:SHOWN_CAUSES])
-    return [short, f"**{WORDS[language]['sections']}**\n{others}"]
+    short = "\n".join(_short_steps(answer.steps, entry, language, rows)) or _cut(prose(answer.text), rows * COLUMNS)
+    return [short, "\n".join([f"**{WORDS[language]['sections']}**", *(f"- {part.heading}" for part in parts[:others])])]

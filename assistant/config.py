@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,9 @@ from indexer.entry import LANGUAGES, Language
 from indexer.errors import ConfigError
 
 FILE_NAME = "kbask.toml"
-# A repository that somebody cloned must not choose what is read or run.
-NOT_IN_PROJECT_FILE = ("kb",)
+# A repository that somebody cloned must not choose what is read, run, loaded or written.
+NOT_IN_PROJECT_FILE = ("kb", "cache", "embedder")
+FLAG = "flag"
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def read_settings(flags: Mapping[str, Any], environment: Mapping[str, str] | Non
         *_from_file(user_file(), ()),
         *_from_file(Path(FILE_NAME).resolve(), NOT_IN_PROJECT_FILE),
         *((f"KBASK_{key.upper()}", {key: value}) for key in ABOUT if (value := environment.get(f"KBASK_{key.upper()}"))),
-        ("flag", {key: value for key, value in flags.items() if value not in (None, ())}),
+        (FLAG, {key: value for key, value in flags.items() if value not in (None, ())}),
     ):
         for key, value in source.items():
             values[key] = _convert(key, value, origin)
@@ -88,33 +89,55 @@ def _from_file(path: Path, forbidden: tuple[str, ...]) -> list[tuple[str, dict[s
 
 
 def _convert(key: str, value: Any, origin: str) -> Any:
-    wanted: str
-    if key == "kb":
-        folders = value.split(os.pathsep) if isinstance(value, str) else value
-        wanted = f"folders, as a list (in KBASK_KB with {os.pathsep} between them)"
-        if isinstance(folders, (list, tuple)) and all(isinstance(folder, (str, Path)) for folder in folders):
-            paths = tuple(Path(folder).expanduser().resolve() for folder in folders if str(folder))
-            for path in paths:
-                if not path.is_dir():
-                    raise ConfigError(f"{origin} names the folder {path} for kb; there is no such folder.")
-            return paths
-    elif key == "lang":
-        wanted = " or ".join(LANGUAGES)
-        if value in LANGUAGES:
-            return value
-    elif key == "top":
-        wanted = "a whole number from 1 to 50"
-        if str(value).isdecimal() and 1 <= int(value) <= 50:
-            return int(value)
-    elif key == "cache":
-        wanted = "a folder"
-        if isinstance(value, (str, Path)) and str(value):
-            return Path(value).expanduser().resolve()
-    else:
-        wanted = "a name"
-        if isinstance(value, str) and value.strip():
-            return value
-    raise ConfigError(f"{origin} sets {key} to {value!r}; wanted is {wanted}.")
+    try:
+        return _CONVERTERS[key](value)
+    except (ValueError, TypeError, RuntimeError, OSError) as error:
+        place = f"--{key}" if origin == FLAG else f"{origin}, {key}"
+        raise ConfigError(f"{place}: {error}", from_flag=origin == FLAG) from error
+
+
+def _folders(value: Any) -> tuple[Path, ...]:
+    folders = value.split(os.pathsep) if isinstance(value, str) else value
+    if not isinstance(folders, (list, tuple)) or not all(isinstance(folder, (str, Path)) for folder in folders):
+        raise ValueError(f"{value!r} is no list of folders (in KBASK_KB with {os.pathsep} between them)")
+    paths = tuple(_folder(folder) for folder in folders if str(folder))
+    for path in paths:
+        if not path.is_dir():
+            raise ValueError(f"there is no folder {path}")
+    return paths
+
+
+def _folder(value: Any) -> Path:
+    if not isinstance(value, (str, Path)) or not str(value):
+        raise ValueError(f"{value!r} is no folder")
+    return Path(value).expanduser().resolve()
+
+
+def _language(value: Any) -> Language:
+    if value not in LANGUAGES:
+        raise ValueError(f"{value!r} is not {' or '.join(LANGUAGES)}")
+    return "zh" if value == "zh" else "en"
+
+
+def _top(value: Any) -> int:
+    if not str(value).isdecimal() or not 1 <= int(value) <= 50:
+        raise ValueError(f"{value!r} is no whole number from 1 to 50")
+    return int(value)
+
+
+def _name(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"{value!r} is no name of an embedding model")
+    return value
+
+
+_CONVERTERS: dict[str, Callable[[Any], Any]] = {
+    "kb": _folders,
+    "lang": _language,
+    "top": _top,
+    "embedder": _name,
+    "cache": _folder,
+}
 
 
 def locale_language(environment: Mapping[str, str] | None = None) -> Language:

@@ -8,14 +8,14 @@ import sys
 import click
 
 from indexer.entry import outside_fences
-from indexer.passages import cells
+from indexer.passages import cells, one_line
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _INLINE = re.compile(r"(`+)(.+?)\1|\*\*(.+?)\*\*|\[([^\]]+)\]\(([^)\s]+)\)|(https?://[^\s)>]+)")
 _ITEM = re.compile(r"(\s*)(\d+\.|[-*])(\s+)(.*)")
 # A break may come before any Chinese character, but not before closing punctuation.
 _UNIT = re.compile(
-    r"\s+|[\u2e80-\u9fff\uff00-\uffef][，。、；：？！）」』”’…]*|[^\s\u2e80-\u9fff\uff00-\uffef]+[，。、；：？！）」』”’…]*"
+    r"\s+|[“‘（「『]?[\u2e80-\u9fff\uff00-\uffef][，。、；：？！）」』”’…]*|[^\s\u2e80-\u9fff\uff00-\uffef]+[，。、；：？！）」』”’…]*"
 )
 
 
@@ -31,7 +31,7 @@ def render(markdown: str, width: int = 80, colour: bool = False) -> str:
 
     def flush() -> None:
         if paragraph:
-            lines.extend(_wrapped(" ".join(paragraph), width, colour))
+            lines.extend(_wrapped(one_line("\n".join(paragraph)), width, colour))
             paragraph.clear()
 
     for _, raw, is_prose in outside_fences(safe(markdown)):
@@ -71,7 +71,7 @@ def render(markdown: str, width: int = 80, colour: bool = False) -> str:
 
 
 def _wrapped(text: str, width: int, colour: bool, first: str = "", following: str = "") -> list[str]:
-    plain = _INLINE.sub(_plain, text)
+    plain = one_line(_INLINE.sub(_plain, text))
     rows = wrap(plain, width, first, following)
     if not colour:
         return rows

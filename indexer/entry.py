@@ -6,6 +6,7 @@ clean into the `Entry` that everything else works with.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -193,13 +194,31 @@ def entry_folders(root: Path) -> list[Path]:
     return sorted(page.parent for page in root.glob(f"*/*/{PAGE_FILES['en']}"))
 
 
-def planned_ids(root: Path) -> dict[str, str]:
-    """Ids that are reserved for entries to come, each with what it is about; empty where there is no catalogue."""
+@dataclass(frozen=True)
+class Planned:
+    """A problem that is known and has no entry yet: what it is about, and how people put it."""
+
+    id: str
+    about: str
+    asks: tuple[str, ...] = ()
+
+
+def read_planned(root: Path) -> list[Planned]:
+    """What a folder's catalogue reserves ids for, with planned_asks.jsonl; nothing where there is no catalogue."""
     catalogue = root / "catalogue.yaml"
     if not catalogue.is_file():
-        return {}
-    data = yaml.load(read_text(catalogue), Loader=yaml.CSafeLoader)
-    return {item["slug"]: item["about"] for items in data.values() for item in items}
+        return []
+    asks: dict[str, list[str]] = {}
+    try:
+        data = yaml.load(read_text(catalogue), Loader=yaml.CSafeLoader)
+        if (root / "planned_asks.jsonl").is_file():
+            for line in read_text(root / "planned_asks.jsonl").splitlines():
+                ask = json.loads(line)
+                asks.setdefault(ask["slug"], []).append(ask["ask"])
+        items = [item for items in data.values() for item in items]
+        return [Planned(item["slug"], item["about"], tuple(asks.get(item["slug"], ()))) for item in items]
+    except (yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise EntryError(str(catalogue), 0, f"or planned_asks.jsonl is not of the form it should have: {error}") from error
 
 
 def read_text(path: Path) -> str:

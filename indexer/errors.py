@@ -15,7 +15,11 @@ class KbaskError(Exception):
 
 
 class ConfigError(KbaskError):
-    """A setting is unknown, forbidden or of the wrong type."""
+    """A setting is unknown, forbidden or of the wrong type; `from_flag` where the command line set it."""
+
+    def __init__(self, text: str, from_flag: bool = False) -> None:
+        super().__init__(text)
+        self.from_flag = from_flag
 
 
 class EntryError(KbaskError):

@@ -84,7 +84,7 @@ def read_document(path: Path) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-_NUMBER = re.compile(r"(?:Q|问题?)?\s*(\d+)\s*[.、):：]?\s*")
+_NUMBER = re.compile(r"(?:Q|问题?)?\s*(\d{1,6})\s*[.、):：]?\s*")
 
 
 def take_apart(text: str, path: Path) -> Document:
@@ -124,8 +124,9 @@ def to_draft(question: Question, position: int, language: Language, folder: Path
     """The draft of a question, what was taken, and the images to copy: path below the draft -> file beside the document."""
     slug = _slug(question, position)
     images = {target: unquote(target) for target in _IMAGE.findall(question.text)}
-    there = {name: folder / name for name in images.values() if _is_beside(folder, name)}
-    missing = tuple(target for target, name in images.items() if name not in there)
+    found = {target: path for target, name in images.items() if (path := _beside(folder, name))}
+    there = {str(path.relative_to(folder.resolve())): path for path in found.values()}
+    missing = tuple(target for target in images if target not in found)
     notes = [f"TODO: the image {target} did not come with the document; say what it shows, or add it." for target in missing]
     body = question.text.strip("\n")
     messages, patterns = _messages(body)
@@ -146,9 +147,13 @@ def to_draft(question: Question, position: int, language: Language, folder: Path
     return draft, taken, there
 
 
-def _is_beside(folder: Path, name: str) -> bool:
-    path = (folder / name).resolve()
-    return path.is_file() and path.is_relative_to(folder.resolve())
+def _beside(folder: Path, name: str) -> Path | None:
+    """The file of that name in a folder or below; None where there is none, or it is elsewhere."""
+    try:
+        path = (folder / name).resolve()
+        return path if path.is_file() and path.is_relative_to(folder.resolve()) else None
+    except (OSError, ValueError):  # Too long for a path, as data: addresses are, or with a NUL.
+        return None
 
 
 def _slug(question: Question, position: int) -> str:

@@ -5,6 +5,7 @@ It holds the parsed entries, BM25 postings and vectors. Markdown is the truth: a
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ import numpy as np
 
 from indexer import lexical, storage, vectors
 from indexer.embedding import NONE, Embedder, Progress, installed_version, load_embedder
-from indexer.entry import Entry, entry_folders, read_source, to_entry
+from indexer.entry import Entry, Planned, entry_folders, read_planned, read_source, to_entry
 from indexer.errors import EntryError, IndexDamagedError, IndexMismatchError, UnknownEntryError
 from indexer.lexical import Bm25
 from indexer.lint import lint_source
@@ -29,6 +30,7 @@ from indexer.signatures import Match, SignatureSet
 from indexer.storage import Files
 
 FORMAT = 1
+READ_TRIES = 3
 QUERY_TOKENS = 64  # Embedding costs 1.2 ms a token, and what decides stands at the front.
 COMMON = 0.15  # Share of an entry's asks from which on a term stands for the entry, not for one of its causes.
 ENOUGH = 2.0  # Weight of telling terms that counts as half of all evidence for a passage.
@@ -38,10 +40,14 @@ Notice = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Collection:
-    """Entries of one folder or of several laid over one another, and what the reader should know of them."""
+    """Entries of one folder or of several laid over one another, what is planned beside them, and what the reader should know.
+
+    What is planned is looked for like an entry: a question about it is nearer to it than to any entry, and is not answered.
+    """
 
     entries: tuple[Entry, ...]
-    notices: tuple[str, ...]
+    planned: tuple[Planned, ...] = ()
+    notices: tuple[str, ...] = ()
 
 
 def read_collection(folders: Sequence[Path]) -> Collection:
@@ -64,7 +70,8 @@ def read_collection(folders: Sequence[Path]) -> Collection:
             if path.name in entries:
                 notices.append(f"{path.name} of {folder} replaces the built-in one")
             entries[path.name] = to_entry(source)
-    return Collection(tuple(entries.values()), tuple(notices))
+    planned = tuple(planned for planned in read_planned(folders[0]) if planned.id not in entries)
+    return Collection(tuple(entries.values()), planned, tuple(notices))
 
 
 def build_files(
@@ -73,14 +80,18 @@ def build_files(
     """All files of an index but its manifest; `known` are folders of indexes whose vectors may be used again."""
     files: Files = {
         "entries.json": storage.to_json([entry.to_json() for entry in collection.entries]),
+        "planned.json": storage.to_json([(planned.id, planned.about) for planned in collection.planned]),
         "notices.json": storage.to_json(collection.notices),
     }
-    bm25 = Bm25.build([lexical_document(entry) for entry in collection.entries])
+    planned_documents = ["\n".join([planned.about, *planned.asks]) for planned in collection.planned]
+    bm25 = Bm25.build([*map(lexical_document, collection.entries), *planned_documents])
     files["vocabulary.json"] = storage.to_json(list(bm25.vocabulary))
     for name in _BM25_ARRAYS:
         files[f"bm25-{name}.npy"] = storage.to_npy(getattr(bm25, name))
     if embedder:
-        owned = [(number, text) for number, entry in enumerate(collection.entries) for text in embedded_texts(entry)]
+        texts = [embedded_texts(entry) for entry in collection.entries]
+        texts += [[planned.about, *planned.asks] for planned in collection.planned]
+        owned = [(number, text) for number, own in enumerate(texts) for text in own]
         have = [vectors.read_vectors(vectors.SHIPPED), *map(_vectors_of, known)]
         keys, matrix = vectors.embed_missing([text for _, text in owned], embedder, have, progress)
         owners = np.array([number for number, _ in owned], dtype=np.int32)
@@ -128,6 +139,7 @@ class Index:
         self.manifest, self.folder = manifest, folder
         self._files = files
         self.entries = {data["id"]: Entry.from_json(data) for data in json.loads(files["entries.json"])}
+        self.planned: dict[str, str] = dict(json.loads(files["planned.json"]))
         self.notices: tuple[str, ...] = tuple(json.loads(files["notices.json"]))
         self.constants = read_constants()
 
@@ -160,6 +172,8 @@ class Index:
         decided = any(not match.signature.weak for found in matches.values() for match in found)
         return Evidence(
             entry_ids=tuple(self.entries),
+            planned_ids=tuple(self.planned),
+            is_bare_log=query.is_log and not query.sentence,
             matches=matches,
             yields_to={entry.id: entry.yields_to for entry in self.entries.values()},
             coverage=coverage,
@@ -186,6 +200,7 @@ class Index:
                     passages=tuple(sorted(found, key=lambda passage: closeness[passage.id], reverse=True)),
                     closeness=closeness,
                     yielded_to=ranked.yielded_to,
+                    behind=ranked.behind,
                 )
             )
         return hits
@@ -198,7 +213,7 @@ class Index:
     def _bm25(self) -> Bm25:
         vocabulary = {term: number for number, term in enumerate(json.loads(self._files["vocabulary.json"]))}
         arrays = {name: storage.from_npy(self._files[f"bm25-{name}.npy"]) for name in _BM25_ARRAYS}
-        return Bm25(vocabulary, size=len(self.entries), **arrays)
+        return Bm25(vocabulary, size=len(self.entries) + len(self.planned), **arrays)
 
     @cached_property
     def _vector_search(self) -> vectors.VectorSearch:
@@ -216,12 +231,12 @@ class Index:
         return embedder
 
     def _likeness(self, text: str) -> vectors.Cosines | None:
-        """Likeness of the text to the nearest vector of each entry, (n,), on a scale where 0 is that of another entry's text
-        and 1 that of the same entry's; None without an embedder or without a text."""
+        """Likeness of the text to the nearest vector of each entry and of what is planned, (n + planned,), on a scale where 0
+        is that of another entry's text and 1 that of the same entry's; None without an embedder or without a text."""
         if not text.strip() or not self.entries or self._embedder is None:
             return None
         query = self._embedder.embed([self._embedder.clip(text, QUERY_TOKENS)], "query")[0]
-        best = np.full(len(self.entries), -1.0, dtype=np.float32)
+        best = np.full(len(self.entries) + len(self.planned), -1.0, dtype=np.float32)
         np.maximum.at(best, storage.from_npy(self._files["vector-owners.npy"]), self._vector_search.scores(query))
         low, high = storage.from_npy(self._files["vector-scale.npy"])
         return np.asarray((best - low) / max(high - low, 1e-3), dtype=np.float32)
@@ -268,33 +283,48 @@ def open_or_build(
     version = f"{FORMAT} {lexical.TOKENIZER} {embedder_name} {installed_version(embedder_name)}"
     names = "\0".join([embedder_name, *map(str, folders)])
     pointer = cache / f"{storage.digest_of(names.encode(errors='surrogateescape'))[:16]}.json"
-    state = f"{version} {storage.state_of(folders)}"
-    if not rebuild and (folder := storage.pointed_at(pointer, state)) and (index := _open(folder, embedder_name, say)):
+    for _ in range(READ_TRIES):
+        state = f"{version} {storage.state_of(folders)}"
+        if not rebuild and (pointed := storage.pointed_at(pointer, state)) and (warm := _open(pointed, embedder_name, say)):
+            return warm
+        content = storage.content_of(folders)
+        folder = cache / storage.digest_of(f"{version} {names} {content}".encode(errors="surrogateescape"))[:32]
+        kept = _open(folder, embedder_name, say)
+        index = kept if kept and not rebuild else _build(folders, embedder_name, cache, progress)
+        if storage.content_of(folders) == content:
+            break  # Else somebody is editing: what was read may not be what the digest names.
+    else:
+        say("Entries changed while they were read; this index is not kept.")
         return index
-    folder = cache / storage.digest_of(f"{version} {names} {storage.content_of(folders)}".encode(errors="surrogateescape"))[:32]
-    index = None if rebuild else _open(folder, embedder_name, say)
-    if index is None:
-        embedder = load_embedder(embedder_name)
-        files = build_files(read_collection(folders), embedder, storage.whole_folders(cache), progress)
-        index = Index(make_manifest(files, embedder), files, embedder_name, folder)
-    try:
-        if not (folder / storage.MANIFEST).is_file() or rebuild:
+    if kept is None:
+        try:
             storage.write(folder, index._files, index.manifest)
+        except OSError as error:
+            say(f"The index cannot be kept in {cache} ({error.strerror}); it stays in memory and is built anew each time.")
+            return index
+    index.folder = folder
+    with contextlib.suppress(OSError):  # Without a pointer the next start reads the entries' bytes, and finds the same index.
         storage.point(pointer, state, folder)
         storage.prune(cache)
-    except OSError as error:
-        say(f"The index cannot be kept in {cache} ({error.strerror}); it stays in memory and is built anew each time.")
-        index.folder = None
     return index
+
+
+def _build(folders: Sequence[Path], embedder_name: str, cache: Path, progress: Progress | None) -> Index:
+    embedder = load_embedder(embedder_name)
+    files = build_files(read_collection(folders), embedder, storage.whole_folders(cache), progress)
+    return Index(make_manifest(files, embedder), files, embedder_name)
 
 
 def _open(folder: Path, embedder_name: str, say: Notice) -> Index | None:
     """The index in a folder; None when there is none or it had to be set aside."""
-    if not folder.exists():
-        return None
-    try:
-        return Index.open(folder, embedder_name)
-    except (IndexDamagedError, IndexMismatchError) as error:
-        aside = storage.set_aside(folder)
-        say(f"{error}. It was {f'renamed to {aside.name}' if aside else 'left alone'} and is built again.")
-        return None
+    error: IndexDamagedError | IndexMismatchError | None = None
+    for _ in range(2):  # Another process may just have set a damaged one aside and put a whole one there.
+        if not folder.exists():
+            return None
+        try:
+            return Index.open(folder, embedder_name)
+        except (IndexDamagedError, IndexMismatchError) as found:
+            error = found
+    aside = storage.set_aside(folder)
+    say(f"{error}. It was {f'renamed to {aside.name}' if aside else 'left alone'} and is built again.")
+    return None

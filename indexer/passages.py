@@ -30,6 +30,15 @@ def passages(entry: Entry) -> list[Passage]:
     ]
 
 
+_CHINESE = r"[\u2e80-\u9fff\uff00-\uffef\u201c\u201d]"
+_GAP = re.compile(rf"(?<={_CHINESE})\s+(?={_CHINESE})|(?<=[，。、；：？！）])\s+")
+
+
+def one_line(text: str) -> str:
+    """A paragraph on one line: a line's end is a space in English, and nothing between Chinese characters."""
+    return _GAP.sub("", " ".join(text.split()))
+
+
 _CODE = re.compile(r"```.*?```", re.DOTALL)
 _LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
 
@@ -37,7 +46,7 @@ _LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
 def prose(markdown: str) -> str:
     """Markdown without fenced code, link targets and marks, on one line."""
     text = _LINK.sub(r"\1", _CODE.sub(" ", markdown))
-    return " ".join(re.sub(r"[*`>#|]+", " ", text).split())
+    return one_line(re.sub(r"[*`>#|]+", " ", text))
 
 
 def embedded_texts(entry: Entry) -> list[str]:
@@ -71,7 +80,7 @@ _SENTENCE_END = re.compile(r"[。！？](?![)）」”])|[.!?](?=\s|$)(?<!e\.g\.
 
 def first_sentence(markdown: str) -> str:
     """The first sentence of a step or paragraph, with its inline marks, on one line."""
-    paragraph = " ".join(re.split(r"\n\s*\n|\n\s*(?:```|~~~|[-*] |\|)", markdown, maxsplit=1)[0].split())
+    paragraph = one_line(re.split(r"\n\s*\n|\n\s*(?:```|~~~|[-*] |\|)", markdown, maxsplit=1)[0])
     code = [match.span() for match in re.finditer(r"`[^`]*`|\([^)]*\)", paragraph)]
     for match in _SENTENCE_END.finditer(paragraph):
         if not any(start < match.start() < end for start, end in code):

@@ -6,6 +6,8 @@ import codecs
 import re
 from dataclasses import dataclass
 
+import re2
+
 from indexer.denoise import Line, clean_lines
 from indexer.entry import Language
 
@@ -36,6 +38,7 @@ class Query:
 
     @classmethod
     def from_text(cls, text: str) -> Query:
+        text = text.encode("utf-8", errors="replace").decode()  # A lone surrogate is no character that could be matched.
         lines: list[Line] = []
         seen: set[str] = set()
         for line in clean_lines(text):
@@ -55,8 +58,8 @@ class Query:
             lines=tuple(lines),
             sentence=sentence,
             error_lines=tuple(errors[-MAX_ERROR_LINES:]),
-            exceptions=tuple(dict.fromkeys(match[1] for line in errors if (match := _EXCEPTION.match(line)))),
-            versions={name.lower(): version for name, version in _VERSION.findall(text[:200_000])},
+            exceptions=tuple(dict.fromkeys(str(match[1]) for line in errors if (match := _EXCEPTION.match(line)))),
+            versions={str(match[1]).lower(): str(match[2]) for match in _VERSION.finditer(text[:200_000])},
             language=language_of(sentence) if sentence or not is_log else None,
             is_log=is_log,
         )
@@ -68,23 +71,30 @@ class Query:
 
 
 def decode(data: bytes) -> str:
-    """Text of bytes in any state: UTF-8, UTF-16 by its mark or its NULs, else UTF-8 with what is invalid replaced."""
+    """Text of bytes in any state: UTF-8, UTF-16 by its mark or its NULs, GBK, else UTF-8 with what is invalid replaced."""
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return data.decode("utf-16", errors="replace")
     if data[:200].count(0) > len(data[:200]) // 4:
         return data.decode("utf-16-le" if data[1:2] == b"\0" else "utf-16-be", errors="replace")
-    return data.decode("utf-8-sig", errors="replace")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        pass
+    # Chinese Windows writes GBK, where most of what UTF-8 takes for faults are Chinese characters.
+    text = data.decode("utf-8-sig", errors="replace")
+    other = data.decode("gb18030", errors="replace")
+    return other if text.count("\ufffd") > 2 * other.count("\ufffd") and len(_CJK.findall(other)) > 2 else text
 
 
 _CJK = re.compile(r"[\u3400-\u9fff]")
-_EXCEPTION = re.compile(r"((?:[A-Za-z_][\w]*\.)*[A-Z]\w*(?:Error|Exception|Warning|Interrupt|Exit|Failure))(?::|\s*$)")
-_ERROR = re.compile(
+_EXCEPTION = re2.compile(r"((?:[A-Za-z_][\w]*\.)*[A-Z]\w*(?:Error|Exception|Warning|Interrupt|Exit|Failure))(?::|\s*$)")
+_ERROR = re2.compile(
     r"(?i)\b(?:error|exception|failed|failure|fatal|killed|abort\w*|timeout|timed out|cannot|could not|not found|no such|"
     r"mismatch|invalid|unsupported|unable|undefined|denied|overflow|out of memory|watchdog|sigterm|sigkill|exitcode|nan|inf)\b"
     r"|Error\b|Exception\b|['\"]loss['\"]:"
 )
 # What only a program prints.
-_LOG = re.compile(
+_LOG = re2.compile(
     r"^Traceback \(most recent|^\s*File \"[^\"]+\", line \d+|^\s*\^+$"  # a traceback
     r"|^(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Warning)(?::|$)"
     r"|^\s*\{['\"]\w+['\"]: "  # a line of metrics
@@ -94,13 +104,12 @@ _LOG = re.compile(
     r"|\bNCCL (?:INFO|WARN)\b|\bexitcode\b|\w+_\w+_\w+\b.*\berror\b"
     r"|^\s*[\w.-]+: (?:error|fatal error|command not found|No such file)"
 )
-_ASKS = re.compile(
+_ASKS = re2.compile(
     r"[?？吗呢]|(?i:\b(?:how|why|what|which|should|is it|does|do i|can i|my|i'm|help)\b)|怎么|为什么|如何|什么|哪"
 )
-_VERSION = re.compile(
-    r"\b(torch|transformers|accelerate|deepspeed|peft|trl|datasets|bitsandbytes|flash[-_]attn|vllm|cuda|nccl|python|tokenizers)"
-    r"(?:==|[ =:]+v?)(\d+(?:\.\d+){1,3})",
-    re.IGNORECASE,
+_VERSION = re2.compile(
+    r"(?i)\b(torch|transformers|accelerate|deepspeed|peft|trl|datasets|bitsandbytes|flash[-_]attn|vllm|cuda|nccl|python|tokenizers)"
+    r"(?:==|[ =:]+v?)(\d+(?:\.\d+){1,3})"
 )
 
 

@@ -5,6 +5,7 @@ A rule takes a source and what it is held against, and yields (language or path,
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -28,9 +29,10 @@ from indexer.entry import (
     headings,
     outside_fences,
     parse_body,
-    planned_ids,
+    read_planned,
     read_text,
 )
+from indexer.errors import EntryError
 from indexer.passages import cells, first_sentence
 from indexer.signatures import SignatureSet, pattern_faults
 
@@ -103,7 +105,10 @@ class Context:
     def ids(self) -> set[str]:
         """Ids that may be named: of entries, and of those to come."""
         ids = {path.name for folder in self.folders for path in entry_folders(folder)}
-        return ids.union(*(planned_ids(folder) for folder in self.folders))
+        for folder in self.folders:
+            with contextlib.suppress(EntryError):
+                ids.update(planned.id for planned in read_planned(folder))
+        return ids
 
     @cached_property
     def samples(self) -> dict[str, dict[str, str]]:
@@ -111,7 +116,10 @@ class Context:
         samples: dict[str, dict[str, str]] = {}
         for folder in self.folders:
             for path in entry_folders(folder):
-                samples[path.name] = {file.name: read_text(file) for file in sorted((path / "samples").glob("*.txt"))}
+                samples[path.name] = {}
+                for file in sorted((path / "samples").glob("*.txt")):
+                    with contextlib.suppress(EntryError):  # Its own entry's fault, and reported there.
+                        samples[path.name][file.name] = read_text(file)
         return samples
 
 
@@ -168,7 +176,7 @@ def front_matter_values(source: Source, context: Context) -> Found:
         if isinstance(meta.get(key), str) and meta[key] not in words:
             yield "en", lines[key], f"{key} is {meta[key]}; wanted is one of {', '.join(words)}"
     for key, words in some_of:
-        for word in meta.get(key) or ():
+        for word in meta[key] if isinstance(meta.get(key), list) else ():
             if word not in words:
                 yield "en", lines[key], f"{key} names {word}; known are {', '.join(words)}"
 
@@ -411,7 +419,9 @@ def snippets(source: Source, context: Context) -> Found:
     for language in LANGUAGES:
         line = source.meta_lines[language].get("snippets", 1)
         for name, owner in borrowed.items():
-            if not any((folder / name).is_file() for folder in context.folders_of(owner)):
+            if Path(name).name != name:
+                yield language, line, f"the snippet {name} is a path; wanted is the name of a file"
+            elif not any((folder / name).is_file() for folder in context.folders_of(owner)):
                 yield language, line, f"the snippet {name} is to be {owner}'s, which has no such file"
             elif f"kbask run {owner}" not in source.body[language]:
                 yield language, line, f"the command line of {owner}'s {name} is not in the text; write kbask run {owner}"
@@ -461,8 +471,11 @@ def links(source: Source, context: Context) -> Found:
 
 
 def _inside(folder: Path, target: str) -> bool:
-    path = (folder / target).resolve()
-    return path.is_file() and path.is_relative_to(folder.resolve())
+    try:
+        path = (folder / target).resolve()
+        return path.is_file() and path.is_relative_to(folder.resolve())
+    except (OSError, ValueError):  # Too long for a path, or with a NUL.
+        return False
 
 
 @rule("KB014")

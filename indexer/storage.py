@@ -6,15 +6,15 @@ new one. A pointer says which folder belongs to entries whose files have such si
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,9 @@ from indexer.errors import IndexDamagedError
 MANIFEST = "manifest.json"
 KEPT = 4  # Folders kept in a cache, newest first.
 STALE_SECONDS = 3600  # No build takes so long: what is unfinished and older was left by a process that was killed.
+
+# Names of folders that were made here; whatever else is in a cache folder is left alone.
+_OURS = re.compile(r"[0-9a-f]{32}(?=$|\.\d+-[0-9a-f]{8}\.tmp$|\.damaged-\d+$)")
 
 Files = dict[str, bytes]
 
@@ -43,10 +46,12 @@ def read(folder: Path) -> tuple[dict[str, Any], Files]:
 
 
 def write(folder: Path, files: Files, manifest: dict[str, Any]) -> None:
-    """Write a folder so that it is there whole or not at all; a whole one of that name is replaced. Raises OSError."""
+    """Write a folder so that it is there whole or not at all. Raises OSError.
+
+    A folder's name is the digest of what it was built from: where one of that name is there, it is as good, and stays.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    unique = f"{folder.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}"
-    beside, old = folder.with_name(f"{unique}.tmp"), folder.with_name(f"{unique}.old.tmp")
+    beside = folder.with_name(f"{folder.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp")
     try:
         beside.mkdir()
         for name, data in [*files.items(), (MANIFEST, to_json(manifest))]:
@@ -55,18 +60,14 @@ def write(folder: Path, files: Files, manifest: dict[str, Any]) -> None:
                 file.flush()
                 os.fsync(file.fileno())
         _fsync_folder(beside)
-        with contextlib.suppress(FileNotFoundError):
-            os.rename(folder, old)
         try:
             os.rename(beside, folder)
         except OSError:
-            # Another process was faster between the two renames. Its folder has the same name, so it has the same content.
             if not (folder / MANIFEST).is_file():
                 raise
         _fsync_folder(folder.parent)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def set_aside(folder: Path) -> Path | None:
@@ -97,19 +98,7 @@ def pointed_at(pointer: Path, state: str) -> Path | None:
 
 def state_of(folders: Sequence[Path]) -> str:
     """Changes when any entry's file may have changed; costs a look at each file's size and time, not at its bytes."""
-    facts: list[str] = []
-    for folder in folders:
-        stack = [str(folder)]
-        while stack:
-            with os.scandir(stack.pop()) as items:
-                for item in items:
-                    if item.is_dir(follow_symlinks=False):
-                        # pip compiles the snippets of an installed wheel: what it writes is no content.
-                        if item.name != "__pycache__":
-                            stack.append(item.path)
-                    else:
-                        status = item.stat(follow_symlinks=False)
-                        facts.append(f"{item.path} {status.st_size} {status.st_mtime_ns}")
+    facts = [f"{item.path} {status.st_size} {status.st_mtime_ns}" for folder in folders for item, status in _files(folder)]
     return digest_of("\0".join(sorted(facts)).encode(errors="surrogateescape"))
 
 
@@ -117,26 +106,43 @@ def content_of(folders: Sequence[Path]) -> str:
     """Digest of every byte of every entry."""
     parts: list[str] = []
     for folder in folders:
-        for path in sorted(folder.rglob("*")):
-            if path.suffix in (".md", ".txt", ".yaml", ".py") and "__pycache__" not in path.parts and path.is_file():
-                parts += [str(path.relative_to(folder)), digest_of(path.read_bytes())]
+        for path in sorted(item.path for item, _ in _files(folder)):
+            parts += [os.path.relpath(path, folder), digest_of(Path(path).read_bytes())]
         parts.append("")
     return digest_of("\0".join(parts).encode(errors="surrogateescape"))
 
 
+def _files(folder: Path) -> Iterator[tuple[os.DirEntry[str], os.stat_result]]:
+    """Every file below a folder, links followed, but for what tools leave there: pip compiles the snippets of a wheel."""
+    stack, seen = [str(folder)], set()
+    while stack:
+        here = stack.pop()
+        if (real := os.path.realpath(here)) in seen:
+            continue
+        seen.add(real)
+        with os.scandir(here) as items:
+            for item in items:
+                if item.name.startswith((".", "__pycache__")):
+                    continue
+                if item.is_dir():
+                    stack.append(item.path)
+                elif item.is_file():
+                    yield item, item.stat()
+
+
 def whole_folders(cache: Path) -> list[Path]:
     """The finished folders in a cache, newest first."""
-    found = [path for path in cache.glob("*") if path.suffix == "" and (path / MANIFEST).is_file()]
+    found = [path for path in cache.glob("*") if _OURS.fullmatch(path.name) and (path / MANIFEST).is_file()]
     return sorted(found, key=_age)
 
 
 def prune(cache: Path) -> None:
     """Drop all but the newest folders, what killed processes left, and all but the newest damaged one."""
-    damaged = sorted(cache.glob("*.damaged-*"), key=_age)
-    unfinished = [path for path in cache.glob("*.tmp") if _age(path) > STALE_SECONDS]
+    ours = sorted((path for path in cache.iterdir() if _OURS.match(path.name) and path.is_dir()), key=_age)
+    damaged = [path for path in ours if ".damaged-" in path.name]
+    unfinished = [path for path in ours if path.suffix == ".tmp" and _age(path) > STALE_SECONDS]
     for path in whole_folders(cache)[KEPT:] + damaged[1:] + unfinished:
         shutil.rmtree(path, ignore_errors=True)
-        path.unlink(missing_ok=True) if path.is_file() else None
 
 
 def _age(path: Path) -> float:

@@ -61,23 +61,24 @@ def embed_missing(
 
 
 def scale(matrix: npt.NDArray[Any], owners: npt.NDArray[Any]) -> Cosines:
-    """(2,) float32: what the cosine of the nearest vector usually is in another entry, and in the same entry.
+    """(2,) float32: the usual cosine of two vectors of different entries, and of a vector with the nearest of its own entry.
 
-    Models differ: unlike texts have a cosine of 0.8 in e5 and of 0.1 in MiniLM. Measured on the index's own vectors, each
-    against all others, so that one ranking fits every model.
+    Models differ: unlike texts have a cosine of 0.8 in e5 and of 0.1 in MiniLM. Measured on the index's own vectors, so that
+    one ranking fits every model.
     """
     if len(set(owners.tolist())) < 2:
         return np.array([0.0, 1.0], dtype=np.float32)
     vectors = matrix.astype(np.float32)
-    same, other = [], []
+    other, same = [], []
     for start in range(0, len(vectors), 512):
         cosines = vectors[start : start + 512] @ vectors.T
         rows = np.arange(start, start + len(cosines))
-        cosines[np.arange(len(cosines)), rows] = -1.0
         ours = owners[rows][:, None] == owners[None, :]
+        other.append(cosines[~ours].mean())
+        cosines[np.arange(len(cosines)), rows] = -1.0
         same.append(np.where(ours, cosines, -1.0).max(axis=1))
-        other.append(np.where(ours, -1.0, cosines).max(axis=1))
-    return np.array([np.mean(np.concatenate(other)), np.mean(np.concatenate(same))], dtype=np.float32)
+    nearest = np.concatenate(same)
+    return np.array([np.mean(other), nearest[nearest > -1.0].mean()], dtype=np.float32)
 
 
 class VectorSearch:

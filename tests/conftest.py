@@ -67,7 +67,9 @@ def kbask(environment: dict[str, str]) -> Kbask:
             timeout=120,
             check=False,
         )
-        return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+        return subprocess.CompletedProcess(
+            done.args, done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode()
+        )
 
     return call
 

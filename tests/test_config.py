@@ -33,7 +33,7 @@ def test_nothing_set_gives_the_defaults() -> None:
 
 def test_a_later_source_overrides_an_earlier_one() -> None:
     write_user_file("top = 1\nlang = 'zh'\nembedder = 'a'")
-    Path("kbask.toml").write_text("top = 2\nlang = 'en'")
+    Path("kbask.toml").write_text("top = 2\nlang = 'en'\n")
     settings = read_settings({"top": "4", "lang": None}, {"KBASK_TOP": "3", "KBASK_LANG": "zh"})
     assert (settings.config.top, settings.config.lang, settings.config.embedder) == (4, "zh", "a")
     assert settings.origins["top"] == "flag"
@@ -41,8 +41,9 @@ def test_a_later_source_overrides_an_earlier_one() -> None:
     assert settings.origins["embedder"] == str(user_file())
 
 
-def test_a_projects_file_may_not_name_entries() -> None:
-    Path("kbask.toml").write_text("kb = ['evil']")
+@pytest.mark.parametrize("line", ["kb = ['evil']", "cache = '.'", "embedder = './model'"])
+def test_a_projects_file_may_not_choose_what_is_read_loaded_or_written(line: str) -> None:
+    Path("kbask.toml").write_text(line)
     with pytest.raises(ConfigError, match="a project's file may not"):
         read_settings({}, {})
 
@@ -56,10 +57,12 @@ def test_folders_of_entries_are_read_beside_the_users_own_file() -> None:
 @pytest.mark.parametrize(
     ("environment", "reason"),
     [
-        ({"KBASK_KB": "/no/such/folder"}, "no such folder"),
-        ({"KBASK_LANG": "de"}, "wanted is en or zh"),
-        ({"KBASK_TOP": "many"}, "wanted is a whole number from 1 to 50"),
-        ({"KBASK_TOP": "0"}, "wanted is a whole number from 1 to 50"),
+        ({"KBASK_KB": "/no/such/folder"}, "there is no folder"),
+        ({"KBASK_LANG": "de"}, "is not en or zh"),
+        ({"KBASK_TOP": "many"}, "is no whole number from 1 to 50"),
+        ({"KBASK_TOP": "0"}, "is no whole number from 1 to 50"),
+        ({"KBASK_CACHE": "~no-such-user-here/x"}, "KBASK_CACHE, cache"),
+        ({"KBASK_CACHE": "a\0b"}, "KBASK_CACHE, cache"),
     ],
 )
 def test_a_wrong_value_is_refused_with_where_it_stands_and_what_is_wanted(environment: dict[str, str], reason: str) -> None:
@@ -68,7 +71,9 @@ def test_a_wrong_value_is_refused_with_where_it_stands_and_what_is_wanted(enviro
     assert next(iter(environment)) in str(caught.value)
 
 
-@pytest.mark.parametrize(("text", "reason"), [("tpo = 3", "unknown"), ("top = [", "cannot be read"), ("top = []", "wanted is")])
+@pytest.mark.parametrize(
+    ("text", "reason"), [("tpo = 3", "unknown"), ("top = [", "cannot be read"), ("top = []", "is no whole number")]
+)
 def test_a_bad_file_is_refused(text: str, reason: str) -> None:
     write_user_file(text)
     with pytest.raises(ConfigError, match=reason):

@@ -118,9 +118,14 @@ def test_an_image_outside_the_documents_folder_is_not_read(tmp_path: Path) -> No
     (tmp_path / "secret.png").write_bytes(b"secret")
     (tmp_path / "doc").mkdir()
     path = tmp_path / "doc" / "faq.md"
-    path.write_text("# 1 a\n![x](../secret.png)\n# 2 b\n", encoding="utf-8")
+    (tmp_path / "doc" / "p.png").write_bytes(b"png")
+    data = "data:image/png;base64," + "A" * 9000
+    path.write_text(f"# 1 a\n![x](../secret.png)\n![y](../doc/p.png)\n![z]({data})\n![n](%00)\n# 2 b\n", encoding="utf-8")
     _, taken = import_document(path, tmp_path / "out")
-    assert taken[0].missing_images == ("../secret.png",)
+    assert taken[0].missing_images == ("../secret.png", data, "%00")
+    assert [image.relative_to(tmp_path / "out") for image in (tmp_path / "out").rglob("*.png")] == [
+        Path("imported/q01-a/p.png")
+    ]
 
 
 def test_drafts_lint_clean_but_for_todos_and_missing_images(document: Path, tmp_path: Path) -> None:

@@ -163,8 +163,43 @@ def test_an_overlay_entry_with_faults_is_skipped_with_one_line(team_kb: Path, tm
     assert "KB002 kind is mistake" in index.notices[0]
 
 
+def test_one_broken_sample_costs_its_own_entry_only(team_kb: Path, tmp_path: Path) -> None:
+    other = team_kb / "ours" / "other-entry"
+    shutil.copytree(team_kb / "ours" / "queue-full", other)
+    for path in other.rglob("*.*"):
+        path.write_text(path.read_text(encoding="utf-8").replace("ERR_QUEUE_FULL 77", "ERR_OTHER_THING 78"), encoding="utf-8")
+    (other / "samples" / "todo-1.txt").write_bytes(b"\xff\xfe\x80 not text")
+    index = open_or_build([*BUILTIN, team_kb], "none", tmp_path / "cache")
+    assert "queue-full" in index.entries
+    assert [notice.split(":")[0] for notice in index.notices] == ["Skipped other-entry"]
+
+
+def test_an_entry_behind_a_link_is_read_and_its_changes_are_seen(team_kb: Path, tmp_path: Path) -> None:
+    real = tmp_path / "elsewhere"
+    shutil.move(team_kb / "ours" / "queue-full", real)
+    (team_kb / "ours" / "queue-full").symlink_to(real)
+    assert "queue-full" in open_or_build([team_kb], "none", tmp_path / "cache").entries
+    page = real / "index.md"
+    page.write_text(page.read_text(encoding="utf-8").replace("queue ask 7", "the printer is on fire"), encoding="utf-8")
+    assert (
+        "the printer is on fire" in open_or_build([team_kb], "none", tmp_path / "cache").entries["queue-full"].pages["en"].asks
+    )
+
+
+def test_a_cache_folder_with_other_things_in_it_loses_none_of_them(tmp_path: Path) -> None:
+    for number in range(8):
+        folder = tmp_path / f"project-{number}"
+        folder.mkdir()
+        (folder / storage.MANIFEST).write_text("{}")
+    (tmp_path / "old.tmp").mkdir()
+    os.utime(tmp_path / "old.tmp", (1, 1))
+    before = set(tmp_path.iterdir())
+    open_or_build(BUILTIN, "none", tmp_path)
+    assert before <= set(tmp_path.iterdir())
+
+
 def test_killed_builders_leftovers_are_swept_once_they_are_old(tmp_path: Path) -> None:
-    left = tmp_path / "abc.1-2.tmp"
+    left = tmp_path / f"{'0' * 32}.1-0123abcd.tmp"
     left.mkdir()
     (left / "entries.json").write_text("[")
     open_or_build(BUILTIN, "none", tmp_path, rebuild=True)

@@ -92,12 +92,59 @@ QUESTIONS = [
     ("prompt-template-choice", "can I leave out the prompt template altogether for supervised finetuning?"),
     ("prompt-template-choice", "指令微调该选哪种提示模板，Alpaca 的还是模型自己的"),
     ("prompt-template-choice", "底座模型做 SFT 可以完全不加模板吗"),
+    ("lr-zero-deepspeed-scheduler", "the lr curve reaches the bottom long before the epochs are over and then stays flat"),
+    ("lr-zero-deepspeed-scheduler", "学习率提前降到零，之后一直是零，可是训练还没跑完"),
+    (
+        "multi-turn-data-format",
+        "how do I lay out several rounds of a conversation so that only the assistant's replies are scored",
+    ),
+    ("multi-turn-data-format", "多轮对话怎么拼成一条训练样本，用户说的话要不要算 loss"),
+    ("nvcc-not-found-fused-adam", "compiling the fused optimizer fails because the compiler's path does not exist"),
+    ("nvcc-not-found-fused-adam", "编译 fused adam 的时候找不到 nvcc，CUDA_HOME 应该怎么设"),
+    ("english-sft-datasets", "which public English instruction sets can I download for tuning, and under which licence"),
+    ("english-sft-datasets", "有哪些开源的英文指令数据集可以直接拿来微调"),
+    ("data-mix-ratio", "in which proportion should Chinese and English samples be blended for instruction tuning"),
+    ("data-mix-ratio", "中英文指令数据按什么比例混合比较好"),
+    ("cuda-ecc-uncorrectable", "the GPU reports memory errors that cannot be corrected, is the card broken?"),
+    ("cuda-ecc-uncorrectable", "显卡报 ECC 不可纠正错误，是不是显存坏了要换卡"),
+    ("finetuning-playbook", "in what order should a fine-tuning project be planned, and what is checked before the first run"),
+    ("finetuning-playbook", "第一次做大模型微调，整个流程应该怎么安排"),
+    ("repetition-after-sft", "after tuning, the model says the same sentence over and over until the limit"),
+    ("repetition-after-sft", "微调后模型像复读机一样反复输出同一句话"),
+    ("openssl-legacy-provider", "importing llama fails because OpenSSL cannot load its old algorithms"),
+    ("openssl-legacy-provider", "导入 transformers 时提示 OpenSSL 的 legacy provider 加载失败"),
+    (
+        "flash-attn-renamed-functions",
+        "an old repository imports unpadded flash attention functions that my version no longer has",
+    ),
+    ("flash-attn-renamed-functions", "flash attention 升级到 2 以后，原来的 unpadded 函数导入不了"),
+    ("nccl-async-failure", "everything was shut down to avoid inconsistent data, who failed first?"),
+    ("nccl-async-failure", "所有进程被一起杀掉，说是为了避免数据不一致，怎么找最先出错的"),
+    ("post-sft-bad-cases", "typical flaws in a tuned model's answers: cut off in mid-sentence, mixed languages, stray marks"),
+    ("post-sft-bad-cases", "微调后的回答会突然截断、中英混杂、还冒出 ###，这些常见问题怎么处理"),
 ]
 
 
 @pytest.mark.parametrize(("entry_id", "question"), QUESTIONS)
 def test_a_question_in_other_words_finds_its_entry_first(index: Index, entry_id: str, question: str) -> None:
     found = answer(Query.from_text(question), index, "en")
+    assert (found.hits[0].entry_id, found.answered) == (entry_id, True)
+
+
+MESSAGES = [
+    ("loss-zero-sft", "{'loss': 0.0, 'grad_norm': nan, 'learning_rate': 1.9e-05, 'epoch': 0.04}"),
+    ("nccl-watchdog-timeout", "Watchdog caught collective operation timeout: WorkNCCL(SeqNum=9, OpType=BROADCAST, "),
+    ("nvcc-not-found-fused-adam", "/bin/sh: /usr/usr/local/cuda-12.2/bin/nvcc: No such file or directory"),
+    ("cuda-ecc-uncorrectable", "RuntimeError: CUDA error: uncorrectable ECC error encountered"),
+    ("openssl-legacy-provider", "OpenSSL 3.0's legacy provider failed to load. This is a fatal error by default"),
+    ("flash-attn-renamed-functions", "ImportError: cannot import name 'flash_attn_unpadded_qkvpacked_func' from 'flash_attn'"),
+    ("nccl-async-failure", "To avoid data inconsistency, we are taking the entire process down."),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("entry_id", "message"), MESSAGES)
+def test_a_message_finds_its_entry_first(index: Index, entry_id: str, message: str) -> None:
+    found = answer(Query.from_text(message), index, "en")
     assert (found.hits[0].entry_id, found.answered) == (entry_id, True)
 
 

@@ -46,6 +46,7 @@ def add_entry_with_the_same_message(folder: Path) -> None:
 
 
 BORROWED = "snippets:\n  - {file: a.py, does: check, about: b, of: queue-full}"
+OUTSIDE = "snippets:\n  - {file: /etc/hostname, does: check, about: b, of: loss-zero-sft}"
 LISTED = "snippets:\n  - {file: a.py, does: check, about: b}"
 TODAY = f"reviewed: {datetime.date.today()}"
 
@@ -59,6 +60,7 @@ BAD: list[tuple[str, str, Change]] = [
     ("KB001", "a missing key", replace("index.md", "severity: blocks", "related: []\n#")),
     ("KB001", "a key that stands twice", replace("index.md", "related: []", "related: []\nrelated: []")),
     ("KB002", "an unknown kind", replace("index.md", "kind: error", "kind: mistake")),
+    ("KB002", "a number for symptoms", replace("index.md", "symptoms: [crash]", "symptoms: 5")),
     ("KB002", "an unknown symptom", replace("index.md", "symptoms: [crash]", "symptoms: [boom]")),
     ("KB002", "a number among the asks", replace("index.md", "  - queue ask 1\n", "  - 1\n")),
     ("KB002", "a bad date", replace("index.md", "added: ", "added: about ")),
@@ -87,6 +89,8 @@ BAD: list[tuple[str, str, Change]] = [
     ("KB012", "a snippet that is not listed", write("check_queue.py", "# /// script\n# ///\n")),
     ("KB012", "a snippet that is not there", replace("index.md", "snippets: []", LISTED)),
     ("KB012", "a snippet of an entry that has none", replace("index.md", "snippets: []", BORROWED)),
+    ("KB012", "a snippet outside the folder", replace("index.md", "snippets: []", OUTSIDE)),
+    ("KB013", "a link longer than a path", replace("index.md", "The do this", f"See [this]({'x' * 5000}). The do this")),
     ("KB013", "a dead link", replace("index.md", "The do this", "See [this](missing.md). The do this")),
     ("KB013", "a link out of the folder", replace("index.md", "The do this", "See [this](../../../x). The do this")),
     ("KB013", "a dead heading", replace("index.md", "The do this", "See [this](#nowhere). The do this")),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from indexer.denoise import clean, clean_lines
@@ -90,6 +92,31 @@ def test_exceptions_versions_and_the_last_errors_are_found() -> None:
     assert query.versions == {"torch": "2.6.0", "transformers": "4.57.1"}
     assert query.error_lines == (MESSAGE,)
     assert query.search_text.startswith(("torch", MESSAGE))
+
+
+def test_chinese_from_a_gbk_terminal_is_read() -> None:
+    assert decode("微调的时候 loss 一直是 0".encode("gbk")) == "微调的时候 loss 一直是 0"
+
+
+@pytest.mark.parametrize("text", ["\ud800", "a\0b", "[rank" + "9" * 5000 + "]: x", "\r\r\r"])
+def test_odd_characters_are_survived(text: str) -> None:
+    Query.from_text(text)
+
+
+HOSTILE = ["x", "/a", "a_b", "f(=", "[1", "100%||", "\x1b[0", " ", "─ ", "1:1", "(pid=", "Error:", "A.", "┃"]
+
+
+@pytest.mark.parametrize("piece", HOSTILE)
+def test_a_hostile_line_takes_linear_time(piece: str) -> None:
+    """A megabyte in one line, and as many short lines: each took minutes when a pattern could go back."""
+    start = time.process_time()
+    Query.from_text(piece * (1_000_000 // len(piece)))
+    assert time.process_time() - start < 5
+
+
+def test_a_message_in_the_middle_of_a_long_line_is_found() -> None:
+    query = Query.from_text("x" * 50_000 + " " + MESSAGE + " " + "y" * 50_000)
+    assert any(MESSAGE in line.text for line in query.lines)
 
 
 def test_a_repeated_line_is_looked_at_once() -> None:

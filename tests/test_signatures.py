@@ -38,6 +38,17 @@ def test_ordinary_patterns_have_no_faults(pattern: str) -> None:
     assert pattern_faults(pattern) == []
 
 
+def test_the_literal_of_many_alternatives_is_measured_at_once() -> None:
+    start = time.process_time()
+    assert longest_literal("|".join(["abcdefgh"] * 400)) == 8
+    assert time.process_time() - start < 1
+
+
+@pytest.mark.parametrize("pattern", ["abcdef.{0,100}b.{0,100}c", r"abcdef(?:x|y){0,90}[^ ]{0,90}z"])
+def test_a_pattern_of_many_states_is_a_fault(pattern: str) -> None:
+    assert any("states" in fault for fault in pattern_faults(pattern))
+
+
 def test_every_signature_of_the_entries_means_the_same_to_javascript(index: Index) -> None:
     node = shutil.which("node") or shutil.which("nodejs")
     if not node:

@@ -242,6 +242,15 @@ def test_uneven_shards_are_told_from_a_stuck_watchdog_in_the_same_log():
     assert "410 batches" in found["said_last"]["3"]["text"]
 
 
+@pytest.mark.parametrize("data", [b"", b"\n \n", b"\x1b[0m\n"])
+def test_logs_without_text_are_wrong_usage(log, data):
+    path = log("")
+    path.write_bytes(data)
+    result = run(path)
+    assert result.returncode == 2
+    assert "no line of text" in result.stderr
+
+
 def test_only_tear_down_lines_decide_nothing(log):
     result = run(
         log(

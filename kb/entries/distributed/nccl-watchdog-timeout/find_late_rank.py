@@ -41,7 +41,8 @@ CPP_LOG = re.compile(r"\[?[IWEF]\d* ?[\d:. ]*(?:\w+\.cpp:\d+\]|\d+ torch/)")
 
 LAUNCHER = re.compile(  # frames, torchrun's messages and its table of failures: nobody's own words
     r"\s*(?:frame #|what\(\)|terminate called|[-=]+$|\[\d+\]:$|Failures:|Root Cause|\S+ FAILED$|"
-    r"(?:time|host|error_file|traceback)\s+: |(?:WARNING|ERROR|INFO):torch\.distributed|W\d{4} |srun: |\$ |\+ )"
+    r"(?:time|host|error_file|traceback)\s+: |(?:WARNING|ERROR|INFO):torch\.distributed|W\d{4} |srun: |\$ |\+ |"
+    r".*Sending process \d+ closing signal)"
 )
 
 WORK = re.compile(r"WorkNCCL\(SeqNum=(\d+), OpType=(\w+)(?:, NumelIn=(\d+), NumelOut=(\d+))?, Timeout\(ms\)=(\d+)\)")
@@ -142,6 +143,7 @@ class Logs:
     desync: list[tuple[list[str], str, Seen]] = field(default_factory=list)
     table_files: set = field(default_factory=set)
     tear_down: Seen | None = None
+    lines: int = 0  # with text in them
 
 
 def log_files(paths: list[str]) -> list[Path]:
@@ -209,6 +211,7 @@ def read(path: Path, logs: Logs) -> None:
     table_row: tuple[str, str] | None = None
     nobody: Key = (f"{path}|?", "?")
     for number, line in lines_of(path):
+        logs.lines += any(character.isalnum() for character in line[:200])
         for piece in GLUED.split(line) if line.count("[rank") > 1 or "%|" in line else [line]:
             key, body = split_prefixes(piece, path, file_key, logs)
             seen = Seen(str(path), number, body.strip()[:240])
@@ -642,6 +645,9 @@ def main() -> int:
         except OSError as error:
             print(f"find_late_rank: cannot read {CONTROL.sub('', str(path))}: {error.strerror}", file=sys.stderr)
             return 2
+    if not logs.lines:
+        print("find_late_rank: there is no line of text in these logs; give the logs of all ranks", file=sys.stderr)
+        return 2
     ranks = global_ranks(logs)
     verdict = judge(ranks, logs)
     if arguments.json:
