@@ -32,7 +32,7 @@ CASES = Path(__file__).parent / "cases"
 FOLDS = 4
 PLANNED_STEP = 7  # Prime to FOLDS, so that the sample has asks of every fold.
 WRONG_REFUSALS = 0.05
-FLOORS = {"first place": 0.80, "refused elsewhere": 0.85, "refused planned": 0.60, "answered": 0.84}
+FLOORS = {"first place": 0.80, "refused elsewhere": 0.80, "refused planned": 0.65, "answered": 0.84}
 BY_HAND = {"strong_signature": 3.5, "weak_signature": 1.0, "bare_log": -2.0}
 Array = npt.NDArray[np.float64]
 
