@@ -120,7 +120,8 @@ def rank(evidence: Evidence, constants: Constants) -> list[Ranked]:
     base = values @ np.array([weights.coverage, weights.dense, weights.lead], dtype=np.float32) + weights.intercept
     count = len(evidence.entry_ids)
     leader = int(np.argmax(values[:, 2]))
-    behind = evidence.planned_ids[leader - count] if leader >= count else None
+    # A problem without an entry is named only where it is likelier than not: to something else, something is always nearest.
+    behind = evidence.planned_ids[leader - count] if leader >= count and base[leader] >= 0 else None
     places = {"bm25": _places(evidence.coverage[:count])}
     if evidence.dense is not None:
         places["dense"] = _places(evidence.dense[:count])

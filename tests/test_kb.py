@@ -160,6 +160,25 @@ ELSEWHERE = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("planned_id", "question"),
+    [
+        ("cuda-oom-training", "CUDA out of memory during backward"),
+        ("host-oom-killed", "一个 rank 被系统杀了，退出码 -9，内存满了"),
+    ],
+)
+def test_a_known_problem_without_an_entry_is_named_and_not_answered(index: Index, planned_id: str, question: str) -> None:
+    found = answer(Query.from_text(question), index, "en")
+    assert not found.answered
+    assert found.hits[0].behind == planned_id
+    assert index.planned[planned_id] in found.text
+
+
+@pytest.mark.parametrize("question", ["how do I center a div in CSS", "hello", "怎么做红烧肉"])
+def test_a_problem_without_an_entry_is_not_named_where_something_is_merely_nearest(index: Index, question: str) -> None:
+    assert answer(Query.from_text(question), index, "en").hits[0].behind is None
+
+
 @pytest.mark.parametrize("question", ELSEWHERE)
 def test_what_is_about_something_else_is_refused(index: Index, question: str) -> None:
     found = answer(Query.from_text(question), index, "en")
