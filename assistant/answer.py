@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from indexer.entry import Entry, Language, Part, Reference, Snippet, outside_fences
+from indexer.index import Index
 from indexer.passages import cells, first_sentence, prose
 from indexer.query import Query
 from indexer.ranking import Hit
@@ -28,6 +30,9 @@ WORDS: dict[Language, dict[str, str]] = {
         "too little of it was in your input. Paste the whole traceback, or ask with the library and the step named.",
         "known": "It looks like a known kind of problem that has no entry yet: {about}.",
         "nearest": "Nearest entries", "yields": "It can follow from another problem in the same input: {ids}",
+        "first": "First failure in your input: `{line}` (line {number}). Look there first.",
+        "follows": "What follows from it in the same input: {ids}",
+        "undecided": "Not told apart from {other}. {look}",
         "more_steps": "{count} more steps in `kbask show {id}`",
     },
     "zh": {
@@ -38,6 +43,9 @@ WORDS: dict[Language, dict[str, str]] = {
         "请贴出完整的 traceback，或者写明用的库和出错的步骤再问一次。",
         "known": "看起来是已知的一类问题，但还没有写成条目：{about}。",
         "nearest": "最接近的条目", "yields": "同一份输入里还有可能先发生的问题：{ids}",
+        "first": "输入里最先出错的是 `{line}`（第 {number} 行），先看这里。",
+        "follows": "同一份输入里由它引起的：{ids}",
+        "undecided": "和 {other} 还分不清。{look}",
         "more_steps": "另有 {count} 步，见 `kbask show {id}`",
     },
 }  # fmt: skip
@@ -86,7 +94,12 @@ class Answer:
                 "sentence": query.sentence,
                 "error_lines": query.error_lines,
                 "exceptions": query.exceptions,
+                "frames": query.frames,
+                "deaths": query.deaths,
                 "versions": query.versions,
+                "gpus": query.gpus,
+                "launch": query.launch,
+                "ranks": query.ranks,
             },
             "hits": [
                 {
@@ -116,12 +129,13 @@ class Answer:
         }
 
 
-def compose(hits: list[Hit], entries: dict[str, Entry], language: Language, full: bool = False) -> Answer:
+def compose(query: Query, hits: list[Hit], index: Index, language: Language, full: bool = False) -> Answer:
     """The answer of the best hit's entry; short enough for a terminal of 80 columns and 30 lines, or with `full` all of it."""
+    entries = index.entries
     entry = entries[hits[0].entry_id]
     causes = fitting_causes(entry, hits[0], language)
     calls = snippet_calls(entry, entries, language)
-    head, foot = _head(entry, hits[0], language), _foot(entry, calls, hits, language, full)
+    head, foot = _head(query, hits, index, language), _foot(entry, calls, hits, language, full)
     if full:
         bodies = [[f"{'#' * part.level} {part.heading}\n\n{part.text}".strip() for part in entry.pages[language].parts]]
     else:
@@ -145,14 +159,47 @@ def compose(hits: list[Hit], entries: dict[str, Entry], language: Language, full
     )
 
 
-def _head(entry: Entry, best: Hit, language: Language) -> list[str]:
-    """Title, how sure kbask is and why, what may have come before, and the summary."""
+def _head(query: Query, hits: list[Hit], index: Index, language: Language) -> list[str]:
+    """Title, how sure kbask is and why, what came first, what followed, what it could be instead, and the summary."""
     words = WORDS[language]
+    best = hits[0]
+    entry = index.entries[best.entry_id]
     sure = words["sure"].format(percent=percent(best.confidence))
     blocks = [f"# {entry.pages[language].title}\n**{sure}** · {_why(best, language)}"]
     if best.yielded_to:
-        blocks.append(words["yields"].format(ids=", ".join(f"`{id_}`" for id_ in best.yielded_to)))
+        blocks.append(words["yields"].format(ids=_names(best.yielded_to)))
+    elif entry.yields_to and query.root and not any(_says(match.line.text, query.root.text) for match in best.matched):
+        line = _cut(query.root.text.strip().replace("`", "'"), COLUMNS - 20)
+        blocks.append(words["first"].format(line=line, number=query.root.number))
+    following = [hit.entry_id for hit in hits[1:] if best.entry_id in hit.yielded_to]
+    if following:
+        blocks.append(words["follows"].format(ids=_names(following)))
+    blocks += _undecided(hits, index, language)
     return [*blocks, entry.pages[language].summary]
+
+
+def _says(text: str, other: str) -> bool:
+    """Whether two lines have the same words, wrapped or not."""
+    return text in other or other in text
+
+
+def _undecided(hits: list[Hit], index: Index, language: Language) -> list[str]:
+    """What the best hit cannot be told apart from, and the one thing to look at that decides; nothing where it is decided."""
+    others = [hit.entry_id for hit in hits[1:] if hit.confidence >= index.constants.undecided * hits[0].confidence]
+    others += [hits[0].behind] if hits[0].behind else []
+    for other in others:
+        if look := index.told_apart(hits[0].entry_id, other).get(language):
+            return [WORDS[language]["undecided"].format(other=_name(other, index), look=look)]
+    return []
+
+
+def _name(id_: str, index: Index) -> str:
+    """An entry's id as code; of a problem without an entry, what it is about."""
+    return f"`{id_}`" if id_ in index.entries else index.background[id_].about
+
+
+def _names(ids: Iterable[str]) -> str:
+    return ", ".join(f"`{id_}`" for id_ in ids)
 
 
 def _foot(entry: Entry, calls: list[SnippetCall], hits: list[Hit], language: Language, full: bool) -> str:
@@ -171,13 +218,18 @@ def _foot(entry: Entry, calls: list[SnippetCall], hits: list[Hit], language: Lan
     return "\n".join(lines)
 
 
-def abstain(hits: list[Hit], entries: dict[str, Entry], planned: dict[str, str], language: Language) -> Answer:
+def abstain(hits: list[Hit], index: Index, language: Language) -> Answer:
     """No entry fits: say so, whether the problem is a known one without an entry, and what is nearest."""
     words = WORDS[language]
-    known = planned.get(hits[0].behind) if hits and hits[0].behind else None
-    blocks = [f"**{words['none']}** {words['known'].format(about=known) if known else words['none_more']}"]
+    known = index.background[hits[0].behind] if hits and hits[0].behind else None
+    about = known.about if known else ""
+    blocks = [f"**{words['none']}** {words['known'].format(about=about) if about else words['none_more']}"]
+    following = [hit.entry_id for hit in hits if known and known.id in hit.yielded_to]
+    if following:
+        blocks.append(words["follows"].format(ids=_names(following)))
     if hits:
-        nearest = [f"- `{hit.entry_id}` {entries[hit.entry_id].pages[language].title}" for hit in hits[:3]]
+        blocks += _undecided(hits, index, language) if about else []
+        nearest = [f"- `{hit.entry_id}` {index.entries[hit.entry_id].pages[language].title}" for hit in hits[:3]]
         blocks.append(f"{words['nearest']}\n\n" + "\n".join(nearest))
     confidence = hits[0].confidence if hits else 0.0
     return Answer("\n\n".join(blocks), language, answered=False, confidence=confidence, hits=tuple(hits))

@@ -9,13 +9,15 @@ import io
 import os
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 if TYPE_CHECKING:
     from assistant.config import Config, Settings
     from indexer.index import Index
+    from indexer.query import Query
+    from indexer.ranking import Constants, Hit
 
 NO_ENTRY_FITS = 3
 ENVIRONMENT = dict(os.environ)  # As the user has it: what is set below is for this process alone.
@@ -36,7 +38,7 @@ class AskByDefault(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         args = self._command_first(args)
-        if not args and not is_terminal(sys.stdin):
+        if not args and not (sys.stdin and not sys.stdin.closed and sys.stdin.isatty()):
             args = ["ask"]
         elif args and args[0] not in ("--help", "-h", "--version") and not self._is_command(ctx, args):
             args = ["ask", *args]
@@ -73,11 +75,6 @@ def entry_ids() -> list[str]:
     from indexer.entry import builtin_folder, entry_folders
 
     return [folder.name for folder in entry_folders(builtin_folder())]
-
-
-def is_terminal(stream: TextIO | None) -> bool:
-    """Whether somebody sits at the other end; a stream may be closed (`kbask <&-`)."""
-    return stream is not None and not stream.closed and stream.isatty()
 
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -148,12 +145,14 @@ def ask(words: tuple[str, ...], full: bool, explain: bool, as_json: bool, **flag
         if word.startswith("-") and word != "-" and " " not in word and not word[1:2].isdigit():
             raise click.UsageError(f"No such option: {word}")
     config = read_config(flags)
+    from assistant.intake import read_query
     from assistant.rag import answer
-    from indexer.query import Query
+    from indexer.errors import InputError
 
-    query = Query.from_bytes(read_input(words))
-    if not query.text.strip():
-        raise click.UsageError('There is no question: the input is empty. Try: kbask "loss is zero during sft"')
+    try:
+        query = read_query(words, say)
+    except InputError as error:
+        raise click.UsageError(str(error)) from error
     suggest_command(words)
     index = open_index(config)
     from assistant.config import locale_language
@@ -165,7 +164,7 @@ def ask(words: tuple[str, ...], full: bool, explain: bool, as_json: bool, **flag
     else:
         print_markdown(found.text)
         if explain:
-            echo("\n" + explain_hits(found.hits))
+            echo("\n" + explain_answer(query, found.hits, index.constants))
     sys.exit(0 if found.answered else NO_ENTRY_FITS)
 
 
@@ -423,6 +422,55 @@ def index(as_json: bool, **flags: Any) -> None:
     echo(f"{len(built.entries)} entries, {with_model}\n{built.folder}")
 
 
+class EvalCommand(click.Command):
+    """`kbask eval my model` is a question: cases are files of JSON Lines."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        rest = super().parse_args(ctx, args)
+        if not any(path.endswith(".jsonl") for path in ctx.params["cases"]):
+            raise click.UsageError("Cases are files that end in .jsonl", ctx)
+        return rest
+
+
+@kbask.command(name="eval", cls=EvalCommand)
+@click.argument("cases", nargs=-1, required=True)
+@click.option("--predictions", metavar="OUT", help="Write what was answered to each case, JSON Lines.")
+@json_option
+@collection_options
+def eval_(cases: tuple[str, ...], predictions: str | None, as_json: bool, **flags: Any) -> None:
+    """Measure how often the right entry comes first, and how often what no entry answers is refused.
+
+    CASES are JSON Lines: {"id", "slug" (null: no entry fits), "also": [], "lang", "kind": "log" or "question", "text"}. A
+    prediction is {"id", "answered", "confidence", "entries": best first, up to 10}.
+
+    \b
+    Examples:
+      kbask eval benchmarks/cases/test.jsonl
+      kbask eval ours.jsonl --predictions out.jsonl --json
+    """
+    import json
+    from pathlib import Path
+
+    from indexer.evaluation import TOP, predict, read_cases, report, table
+
+    config = read_config(flags)
+    read = read_cases([Path(path).expanduser() for path in cases])
+    index = open_index(config)
+    bar = click.progressbar(length=len(read), label="Cases", file=sys.stderr, hidden=not sys.stderr.isatty())
+    with bar:
+        found = predict(
+            read, lambda query: index.search(query, TOP), index.constants.threshold, lambda done, total: bar.update(1)
+        )
+    if predictions:
+        lines = [json.dumps(prediction.to_json(), ensure_ascii=False) + "\n" for prediction in found]
+        Path(predictions).expanduser().write_text("".join(lines), encoding="utf-8")
+    figures = report(read, found)
+    if as_json:
+        print_json(figures.to_json())
+    else:
+        echo(table(figures))
+
+
 @kbask.command()
 @json_option
 @collection_options
@@ -463,44 +511,6 @@ def read_config(flags: dict[str, Any]) -> Config:
     return read_settings(flags).config
 
 
-def read_input(words: tuple[str, ...]) -> bytes:
-    """The question's words and, where - stands among them, there are none, or a log is piped in, standard input."""
-    question = " ".join(word for word in words if word != "-").encode("utf-8", errors="surrogateescape")
-    asked_for = not words or "-" in words
-    if sys.stdin is None or sys.stdin.closed or not (asked_for or has_input()):
-        return question
-    if is_terminal(sys.stdin):
-        say("Paste, then press Ctrl-D on a line of its own.")
-    data = sys.stdin.buffer.read()
-    if (
-        b"\0" in data[:4096]
-        and not data.startswith((b"\xff\xfe", b"\xfe\xff"))
-        and data[:4096].count(0) < len(data[:4096]) // 4
-    ):
-        if not question:
-            raise click.UsageError("The input is binary, not text. Give a log or a question.")
-        say("kbask: the input is binary, not text; only the question is looked at.")
-        return question
-    return b"\n".join(filter(None, (question, data)))
-
-
-def has_input() -> bool:
-    """Whether a file, or a pipe with something in it, is standard input; a pipe that was merely left open is not waited for."""
-    import select
-    import stat
-
-    try:
-        mode = os.fstat(sys.stdin.fileno()).st_mode
-    except (OSError, ValueError):
-        return False
-    if stat.S_ISFIFO(mode) and os.name != "nt":
-        return bool(select.select([sys.stdin], [], [], PIPE_SECONDS)[0])
-    return stat.S_ISREG(mode)
-
-
-PIPE_SECONDS = 0.2
-
-
 def suggest_command(words: tuple[str, ...]) -> None:
     """A single word that is nearly a command was perhaps meant as one."""
     from difflib import get_close_matches
@@ -534,18 +544,30 @@ def open_index(config: Config, rebuild: bool = False) -> Index:
     return opened
 
 
-def explain_hits(hits: tuple[Any, ...]) -> str:
-    """Why each hit stands where it does, a line each and one a matched line."""
-    rows = []
+def explain_answer(query: Query, hits: tuple[Hit, ...], constants: Constants) -> str:
+    """What was understood of the input, and why each hit stands where it does: places, evidence and matched lines."""
+    rows = [f"{'a log' if query.is_log else 'a question'}, {len(query.lines)} lines looked at"]
+    facts = {
+        "in the user's words": query.sentence.replace("\n", " / ")[:200], "deciding lines": " / ".join(query.error_lines[:3])[:300],
+        "exceptions": ", ".join(query.exceptions), "ended by": ", ".join(query.deaths), "in": ", ".join(query.frames),
+        "ranks": ", ".join(map(str, query.ranks)), "versions": ", ".join(f"{k} {v}" for k, v in query.versions.items()),
+        "GPUs": ", ".join(query.gpus), "launched by": query.launch[:200],
+    }  # fmt: skip
+    rows += [f"  {name}: {fact}" for name, fact in facts.items() if fact]
     for hit in hits:
         ranks = ", ".join(f"{signal} {place}" for signal, place in hit.ranks.items())
         rows.append(f"{hit.confidence:6.1%}  {hit.entry_id}  log-odds {hit.score:+.2f}; places: {ranks}")
+        weights = constants.both if "dense" in hit.ranks else constants.words
+        parts = {name: weights[name] * value for name, value in hit.features.items() if weights[name] * value}
+        rows.append("        " + ", ".join(f"{name} {part:+.2f}" for name, part in parts.items()) + f", base {weights['intercept']:+.2f}")
         for match in hit.matched:
             weak = " (weak)" if match.signature.weak else ""
             rows.append(f"        line {match.line.number}{weak}: {match.line.text[match.start :][:100]}")
             rows.append(f"          by the signature {match.signature.pattern}")
         if hit.yielded_to:
             rows.append(f"        yields to {', '.join(hit.yielded_to)}")
+    if hits and hits[0].behind:
+        rows.append(f"nearer to {hits[0].behind}, which has no entry")
     return "\n".join(rows)
 
 

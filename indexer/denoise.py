@@ -1,56 +1,63 @@
-"""Text of a terminal or a log -> lines without what surrounds the messages: colours, bars, boxes, timestamps, rank prefixes.
-
-Patterns are RE2's, so that any line takes linear time.
-"""
+"""Raw lines -> lines without what surrounds the messages: colours, bars, boxes, timestamps, rank prefixes; wrapped ones joined."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import re2
 
+from indexer.reading import PIECE, RawLine
 
-@dataclass(frozen=True)
-class Line:
-    """A cleaned line, its 1-based number in the input, and the rank that printed it where a prefix says so."""
+
+class Line(NamedTuple):
+    """A cleaned line, its 1-based number in the input, the rank that printed it where a prefix says so, and whether a prefix
+    was there that only programs print."""
 
     text: str
     number: int
     rank: int | None = None
+    stamped: bool = False
 
 
-# A longer line is no message. It is looked at in pieces, which overlap by more than the longest signature's match.
-PIECE = 4000
-OVERLAP = 400
-
+# RE2 where a pattern looks for its beginning anywhere: each line takes linear time.
 _ESCAPE = re2.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
-_CONTROL = re2.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
-
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 # A tqdm bar, also glued to the front of a message: ` 37%|███▋      | 12/32 [00:10<00:17,  1.2it/s, loss=2.1]`.
 _BAR = re2.compile(r"[^|]{0,80}?\d{1,3}%\|[^|]{0,300}\|\s*[^\s/]+/\S+ \[[^\]]{0,200}\]")
-
 # Rich draws a traceback as a box; a notebook marks the line that failed with an arrow.
-_BOX = re2.compile(r"^[│┃╭╰┌└─━╮╯┐┘]+[ ─━]*|[ ─━]*[│┃╮╯┐┘]+\s*$")
-_BOX_CHARACTERS = frozenset("│┃╭╰┌└─━╮╯┐┘")
+_BOX_CHARACTERS = "│┃╭╰┌└─━╮╯┐┘├┤❱"
+_HAS_BOX = re.compile(f"[{_BOX_CHARACTERS}]")
+# Ranks that write at once: one's prefix stands in the middle of another's line.
+_GLUED = re.compile(r"(?<=\S)(?=\[rank\d{1,5}\]:)")
 
 _DATE = r"\d{4}[-/]\d{2}[-/]\d{2}[T ]?"
 _TIME = r"\d{1,2}:\d{2}:\d{2}(?:[.,]\d+)?(?:Z|[+-]\d{2}:?\d{2})?"
-_PREFIX = re2.compile(
-    r"\s*(?:"
+_PREFIX = re.compile(
+    r"\s*+(?:"
     + "|".join(
         (
-            r"\[rank\d+\]:\s?",
+            r"\[[Rr]ank ?\d+\]:?\s?",
             # torch's own: [E321 02:07:08.412345678 ProcessGroupNCCL.cpp:607] and the older [E ProcessGroupNCCL.cpp:828]
             r"\[[EWIF](?:\d{3,4} [\d:.]+)? [\w./-]+\.(?:cpp|cc|h|hpp|py):\d+\]\s?",
+            # glog's: E1125 10:11:12.345000 140 torch/distributed/elastic/multiprocessing/api.py:833]
+            r"[EWIF]\d{4} [\d:.]+ +\d+ [\w./-]+:\d+\]\s?",
+            # vLLM's: ERROR 11-25 02:07:08 [core.py:404]
+            rf"(?:INFO|WARNING|ERROR|DEBUG) \d\d-\d\d {_TIME} \[?[\w./-]+:\d+\]\s?",
             r"\[\d+,\d+\]<std(?:out|err)>:\s?",
             r"\((?:\w+ )?pid=\d+(?:, ip=[\d.]+)?\)\s?",
-            r"\[(?:[^\]\s]*?default)?\d+\]:\s?",
+            r"\[(?:[\w.-]*default)?\d+\]:\s?",
+            r"\[ *\d+\.\d{3,9}\] ",  # the kernel's seconds since start
             rf"\[?(?:{_DATE})?{_TIME}\]?[\s,:-]*",
             r"\[?(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) [A-Z][a-z]{2} [ \d]\d [\d:]{8}(?: \d{4})?\]?\s*",
             r"[A-Z][a-z]{2} [ \d]\d [\d:]{8} [\w.-]+ [\w.-]+(?:\[\d+\])?:\s?",
             r"\|\s*(?:ERROR|WARNING|INFO|DEBUG)\s*\|\s*(?:std(?:err|out)\s*\|)?\s?",
             r"\[(?:INFO|WARNING|ERROR)\|[\w./-]+:\d+\]\s*",
+            r"\[(?:INFO|WARNING|ERROR|DEBUG)\]\s*",
+            r"\[[\w./-]+\.py:\d+(?::\w+)?\]\s*",
+            r"[\w.-]+:\d+:\d+ \[\d+\] (?=NCCL )",
             r">>\s*",
             # Host names that launchers put before a line; a Python exception also ends in a colon, so a digit is asked for.
             r"(?:[a-z][a-z-]{1,30}\d{1,4}|\d{1,3}(?:\.\d{1,3}){3}):\s",
@@ -60,20 +67,19 @@ _PREFIX = re2.compile(
     + ")"
 )
 # A line begins with one of these, or has no prefix at all: most lines are done with one look at their first character.
-_MAY_BEGIN = frozenset("[(|>0123456789 \t") | frozenset("abcdefghijklmnopqrstuvwxyz") | frozenset("JFMASONDTW")
-_RANK = re2.compile(r"\[rank(\d{1,6})\]:|\[\d+,(\d{1,6})\]<std|default(\d{1,6})\]:|^\s*\[(\d{1,6})\]:|^\s*(\d{1,4}): ")
+_MAY_BEGIN = frozenset("[(|>0123456789 \t") | frozenset("abcdefghijklmnopqrstuvwxyz") | frozenset("JFMASONDTWEI")
+_RANK = re.compile(r"\[[Rr]ank ?(\d{1,6})\]|\[\d+,(\d{1,6})\]<std|default(\d{1,6})\]:|^\s*\[(\d{1,6})\]:|^\s*(\d{1,4}): ")
 _MAX_PREFIXES = 6
+_JOINED = 6  # Lines that one message may be wrapped over.
 
 
-def clean_lines(text: str) -> Iterator[Line]:
+def clean_lines(raw: Iterable[RawLine]) -> Iterator[Line]:
     """The lines that carry something, cleaned, in order."""
-    for number, raw in enumerate(text.split("\n"), 1):
-        # A carriage return overwrites the line: what a bar drew before it is gone, but a message after it stays.
-        for part in raw.split("\r") if "\r" in raw else (raw,):
-            for start in range(0, max(len(part) - OVERLAP, 1), PIECE - OVERLAP):
-                line = clean(part[start : start + PIECE], number)
-                if line.text and not line.text.isspace():
-                    yield line
+    for text, number in raw:
+        for part in _GLUED.split(text) if text.count("[rank") > 1 or "[rank" in text[4:] else (text,):
+            line = clean(part, number)
+            if line.text and not line.text.isspace():
+                yield line
 
 
 def clean(raw: str, number: int = 1) -> Line:
@@ -83,14 +89,45 @@ def clean(raw: str, number: int = 1) -> Line:
         text = _CONTROL.sub("", _ESCAPE.sub("", text).replace("\t", "    "))
     if "%|" in text:
         text = _BAR.sub("", text)
-    if not text.isascii() and not _BOX_CHARACTERS.isdisjoint(text):
-        text = _BOX.sub("", text)
+    if not text.isascii() and _HAS_BOX.search(text[:PIECE]):
+        text = text.strip(_BOX_CHARACTERS + " ")
     rank = None
+    stamped = False
     for _ in range(_MAX_PREFIXES):
         prefix = _PREFIX.match(text) if text[:1] in _MAY_BEGIN else None
         if not prefix or not prefix.end():
             break
-        if rank is None and (found := _RANK.search(str(prefix[0]))):
+        stamped = True
+        if rank is None and (found := _RANK.search(prefix[0])):
             rank = int(next(filter(None, found.groups())))
         text = text[prefix.end() :]
-    return Line(text.rstrip(), number, rank)
+    return Line(text.rstrip(), number, rank, stamped)
+
+
+def joined_lines(lines: list[Line]) -> Iterator[Line]:
+    """Messages that a terminal or a box has wrapped, put together again, beside the lines as they are.
+
+    A terminal breaks at its last column, in mid-word: where several lines have the same greatest length, that is its width. A
+    box breaks between words: after a long line, what begins without a mark of its own may go on.
+    """
+    lengths = Counter(len(line.text) for line in lines)
+    width = max(lengths, default=0)
+    is_terminal = 60 <= width <= 300 and lengths[width] > 1
+    for start, line in enumerate(lines):
+        if len(line.text) < 40:
+            continue
+        text = line.text
+        for previous, following in zip(lines[start : start + _JOINED], lines[start + 1 : start + _JOINED + 1], strict=False):
+            if following.number > previous.number + 1 or following.rank != line.rank:
+                break
+            if is_terminal and len(previous.text) == width:
+                text += following.text
+            elif 50 <= len(previous.text) <= 200 and _GOES_ON.match(following.text):
+                text += " " + following.text.strip()
+            else:
+                break
+        if text is not line.text:
+            yield line._replace(text=text[:PIECE])
+
+
+_GOES_ON = re.compile(r"\s*[a-z0-9'\"(\[/_.-]")

@@ -2,6 +2,8 @@
 
 KbaskError
 ├── ConfigError           a setting is unknown, forbidden or of the wrong type
+├── InputError            there is nothing to look for: empty or binary input
+├── CaseError             a file of evaluation cases is not of its form
 ├── EntryError            an entry's file cannot be read at all
 ├── UnknownEntryError     no entry, or no snippet, has that id
 ├── EmbedderError         the embedding model is missing or cannot be loaded
@@ -20,6 +22,14 @@ class ConfigError(KbaskError):
     def __init__(self, text: str, from_flag: bool = False) -> None:
         super().__init__(text)
         self.from_flag = from_flag
+
+
+class InputError(KbaskError):
+    """There is nothing to look for: the input is empty, or is no text."""
+
+
+class CaseError(KbaskError):
+    """A file of evaluation cases cannot be read, or a case is not of its form."""
 
 
 class EntryError(KbaskError):

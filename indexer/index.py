@@ -9,7 +9,7 @@ import contextlib
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,9 @@ import numpy as np
 
 from indexer import lexical, storage, vectors
 from indexer.embedding import NONE, Embedder, Progress, installed_version, load_embedder
-from indexer.entry import Entry, Planned, entry_folders, read_planned, read_source, to_entry
+from indexer.entry import Background, Entry, Signature, entry_folders, read_apart, read_background, read_foreign_names, read_source, to_entry
 from indexer.errors import EntryError, IndexDamagedError, IndexMismatchError, UnknownEntryError
+from indexer.foreign import candidates, kept_names
 from indexer.lexical import Bm25
 from indexer.lint import lint_source
 from indexer.passages import Passage, embedded_texts, lexical_document, passages
@@ -29,7 +30,7 @@ from indexer.rules import Context
 from indexer.signatures import Match, SignatureSet
 from indexer.storage import Files
 
-FORMAT = 1
+FORMAT = 5
 READ_TRIES = 3
 QUERY_TOKENS = 64  # Embedding costs 1.2 ms a token, and what decides stands at the front.
 COMMON = 0.15  # Share of an entry's asks from which on a term stands for the entry, not for one of its causes.
@@ -40,13 +41,15 @@ Notice = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Collection:
-    """Entries of one folder or of several laid over one another, what is planned beside them, and what the reader should know.
+    """Entries of one folder or of several laid over one another, their background, and what the reader should know.
 
-    What is planned is looked for like an entry: a question about it is nearer to it than to any entry, and is not answered.
+    The background is looked for like an entry: a question about it is nearer to it than to any entry, and is not answered.
     """
 
     entries: tuple[Entry, ...]
-    planned: tuple[Planned, ...] = ()
+    background: tuple[Background, ...] = ()
+    foreign_names: tuple[str, ...] = ()
+    apart: dict[str, dict[str, str]] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
 
 
@@ -70,8 +73,9 @@ def read_collection(folders: Sequence[Path]) -> Collection:
             if path.name in entries:
                 notices.append(f"{path.name} of {folder} replaces the built-in one")
             entries[path.name] = to_entry(source)
-    planned = tuple(planned for planned in read_planned(folders[0]) if planned.id not in entries)
-    return Collection(tuple(entries.values()), planned, tuple(notices))
+    background = tuple(known for known in read_background(folders[0]) if known.id not in entries)
+    own = folders[0]
+    return Collection(tuple(entries.values()), background, read_foreign_names(own), read_apart(own), tuple(notices))
 
 
 def build_files(
@@ -80,17 +84,28 @@ def build_files(
     """All files of an index but its manifest; `known` are folders of indexes whose vectors may be used again."""
     files: Files = {
         "entries.json": storage.to_json([entry.to_json() for entry in collection.entries]),
-        "planned.json": storage.to_json([(planned.id, planned.about) for planned in collection.planned]),
+        "background.json": storage.to_json(
+            [(known.id, known.about, [vars(signature) for signature in known.signatures]) for known in collection.background]
+        ),
+        "apart.json": storage.to_json(collection.apart),
         "notices.json": storage.to_json(collection.notices),
     }
-    planned_documents = ["\n".join([planned.about, *planned.asks]) for planned in collection.planned]
-    bm25 = Bm25.build([*map(lexical_document, collection.entries), *planned_documents])
+    documents = [
+        *map(lexical_document, collection.entries),
+        *("\n".join([known.about, *known.asks]) for known in collection.background),
+    ]
+    ours = [ask for entry in collection.entries for page in entry.pages.values() for ask in page.asks]
+    ours += [ask for known in collection.background if known.about for ask in known.asks]
+    others = [ask for known in collection.background if not known.about for ask in known.asks]
+    bm25 = Bm25.build(documents, ours, others)
+    count = len(collection.entries) + sum(bool(known.about) for known in collection.background)
+    files["foreign.json"] = storage.to_json(kept_names(collection.foreign_names, documents[:count]))
     files["vocabulary.json"] = storage.to_json(list(bm25.vocabulary))
     for name in _BM25_ARRAYS:
         files[f"bm25-{name}.npy"] = storage.to_npy(getattr(bm25, name))
     if embedder:
         texts = [embedded_texts(entry) for entry in collection.entries]
-        texts += [[planned.about, *planned.asks] for planned in collection.planned]
+        texts += [list(filter(None, (known.about, *known.asks))) for known in collection.background]
         owned = [(number, text) for number, own in enumerate(texts) for text in own]
         have = [vectors.read_vectors(vectors.SHIPPED), *map(_vectors_of, known)]
         keys, matrix = vectors.embed_missing([text for _, text in owned], embedder, have, progress)
@@ -102,7 +117,7 @@ def build_files(
     return files
 
 
-_BM25_ARRAYS = ("starts", "documents", "weights", "idf")
+_BM25_ARRAYS = ("starts", "documents", "weights", "idf", "fields")
 
 
 def _vectors_of(folder: Path) -> dict[bytes, vectors.Half]:
@@ -139,7 +154,11 @@ class Index:
         self.manifest, self.folder = manifest, folder
         self._files = files
         self.entries = {data["id"]: Entry.from_json(data) for data in json.loads(files["entries.json"])}
-        self.planned: dict[str, str] = dict(json.loads(files["planned.json"]))
+        self.background = {
+            id_: Background(id_, about, (), tuple(Signature(**fields) for fields in signatures))
+            for id_, about, signatures in json.loads(files["background.json"])
+        }
+        self._apart: dict[str, dict[str, str]] = json.loads(files["apart.json"])
         self.notices: tuple[str, ...] = tuple(json.loads(files["notices.json"]))
         self.constants = read_constants()
 
@@ -162,22 +181,29 @@ class Index:
         hint = f"Nearest: {', '.join(near)}. " if near else ""
         raise UnknownEntryError(f"There is no entry {entry_id!r}. {hint}All of them: kbask list")
 
+    def told_apart(self, one: str, other: str) -> dict[str, str]:
+        """The one thing to look at that decides between two problems, a sentence a language; empty where none is written."""
+        return self._apart.get(" ".join(sorted((one, other))), {})
+
     def evidence(self, query: Query) -> Evidence:
         """What each signal says of each entry; the query is embedded only where no signature decides."""
         matches: dict[str, list[Match]] = {}
         for match in self._signatures.match(query.lines):
             matches.setdefault(match.entry_id, []).append(match)
         terms = lexical.tokens(query.search_text)
-        coverage = self._bm25.scores(terms) / max(self._bm25.ceiling(terms), 1e-9)
         decided = any(not match.signature.weak for found in matches.values() for match in found)
         return Evidence(
             entry_ids=tuple(self.entries),
-            planned_ids=tuple(self.planned),
-            is_bare_log=query.is_log and not query.sentence,
+            background_ids=tuple(self.background),
             matches=matches,
             yields_to={entry.id: entry.yields_to for entry in self.entries.values()},
-            coverage=coverage,
+            bm25=self._bm25.scores(terms),
+            ceiling=self._bm25.ceiling(terms),
             dense=None if decided else self._likeness(query.search_text),
+            is_log=query.is_log,
+            has_failure=bool(query.exceptions or query.deaths),
+            field=self._bm25.field(terms),
+            foreign=len(self._foreign & candidates(query.topic_text)),
         )
 
     def search(self, query: Query, top: int = 5) -> list[Hit]:
@@ -196,6 +222,7 @@ class Index:
                     score=ranked.score,
                     confidence=probability(ranked.score),
                     ranks=ranked.ranks,
+                    features=ranked.features,
                     matched=tuple(evidence.matches.get(ranked.entry_id, ())),
                     passages=tuple(sorted(found, key=lambda passage: closeness[passage.id], reverse=True)),
                     closeness=closeness,
@@ -207,13 +234,17 @@ class Index:
 
     @cached_property
     def _signatures(self) -> SignatureSet:
-        return SignatureSet(self.entries.values())
+        return SignatureSet([*self.entries.values(), *self.background.values()])
+
+    @cached_property
+    def _foreign(self) -> frozenset[str]:
+        return frozenset(json.loads(self._files["foreign.json"]))
 
     @cached_property
     def _bm25(self) -> Bm25:
         vocabulary = {term: number for number, term in enumerate(json.loads(self._files["vocabulary.json"]))}
         arrays = {name: storage.from_npy(self._files[f"bm25-{name}.npy"]) for name in _BM25_ARRAYS}
-        return Bm25(vocabulary, size=len(self.entries) + len(self.planned), **arrays)
+        return Bm25(vocabulary, size=len(self.entries) + len(self.background), **arrays)
 
     @cached_property
     def _vector_search(self) -> vectors.VectorSearch:
@@ -231,13 +262,13 @@ class Index:
         return embedder
 
     def _likeness(self, text: str) -> vectors.Cosines | None:
-        """Likeness of the text to the nearest vector of each entry and of what is planned, (n + planned,), on a scale where 0
+        """Likeness of the text to the nearest vectors of each entry and of the background, (n + background,), on a scale where 0
         is that of another entry's text and 1 that of the same entry's; None without an embedder or without a text."""
         if not text.strip() or not self.entries or self._embedder is None:
             return None
         query = self._embedder.embed([self._embedder.clip(text, QUERY_TOKENS)], "query")[0]
-        best = np.full(len(self.entries) + len(self.planned), -1.0, dtype=np.float32)
-        np.maximum.at(best, storage.from_npy(self._files["vector-owners.npy"]), self._vector_search.scores(query))
+        owners = storage.from_npy(self._files["vector-owners.npy"])
+        best = vectors.nearest_mean(self._vector_search.scores(query), owners, len(self.entries) + len(self.background))
         low, high = storage.from_npy(self._files["vector-scale.npy"])
         return np.asarray((best - low) / max(high - low, 1e-3), dtype=np.float32)
 

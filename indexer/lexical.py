@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -60,14 +60,15 @@ class Bm25:
         documents: npt.NDArray[np.int32],
         weights: npt.NDArray[np.float32],
         idf: npt.NDArray[np.float32],
+        fields: npt.NDArray[np.float32],
         size: int,
     ) -> None:
         self.vocabulary, self.starts, self.documents = vocabulary, starts, documents
-        self.weights, self.idf, self.size = weights, idf, size
+        self.weights, self.idf, self.fields, self.size = weights, idf, fields, size
 
     @classmethod
-    def build(cls, texts: Sequence[str]) -> Bm25:
-        """Postings of one document a text."""
+    def build(cls, texts: Sequence[str], ours: Sequence[str] = (), others: Sequence[str] = ()) -> Bm25:
+        """Postings of one document a text, and what short texts of this field and of others tell of each term."""
         counts = [Counter(tokens(text)) for text in texts]
         lengths = np.array([sum(count.values()) for count in counts], dtype=np.float64)
         mean = lengths.mean() if len(lengths) else 1.0
@@ -86,7 +87,8 @@ class Bm25:
         starts = np.cumsum([0, *(len(posting) for posting in postings)]).astype(np.int32)
         saturation = frequencies + K1 * (1 - B + B * lengths[documents] / mean) if len(flat) else frequencies
         weights = np.repeat(idf, np.diff(starts)) * frequencies * (K1 + 1) / saturation if len(flat) else frequencies
-        return cls(vocabulary, starts, documents, weights.astype(np.float32), idf, len(texts))
+        fields = field_weights(list(vocabulary), ours, others)
+        return cls(vocabulary, starts, documents, weights.astype(np.float32), idf, fields, len(texts))
 
     def scores(self, query: Sequence[str]) -> npt.NDArray[np.float32]:
         """BM25 of each document, (n,) float32; a term counts once however often the query repeats it."""
@@ -98,8 +100,29 @@ class Bm25:
                 scores[self.documents[posting]] += self.weights[posting]
         return scores
 
+    def field(self, query: Sequence[str]) -> float:
+        """How much the query's words are those of this field, above 0, or of others, below; longer queries not the more."""
+        terms = dict.fromkeys(query)
+        total = sum(float(self.fields[number]) for term in terms if (number := self.vocabulary.get(term)) is not None)
+        return total / (len(terms) + 4) ** 0.5
+
     def ceiling(self, query: Sequence[str]) -> float:
         """The score of a document made of nothing but the query's terms; terms that no document has count as the rarest."""
         unknown = float(np.log(1 + (self.size + 0.5) / 0.5))
         numbers = (self.vocabulary.get(term) for term in dict.fromkeys(query))
         return (K1 + 1) * sum(unknown if number is None else float(self.idf[number]) for number in numbers)
+
+
+MAX_FIELD = 3.0  # Of one term: more would be chance, with a few thousand texts.
+
+
+def field_weights(vocabulary: Iterable[str], ours: Sequence[str], others: Sequence[str]) -> npt.NDArray[np.float32]:
+    """For each term the log-odds that a text with it is one of ours, not of another field: (terms,) float32; zeros where
+    there is nothing to compare with."""
+    if not ours or not others:
+        return np.zeros(len(list(vocabulary)), dtype=np.float32)
+    here, there = (Counter(term for text in texts for term in set(tokens(text))) for texts in (ours, others))
+    share = np.log([(here[term] + 1) / (len(ours) + 2) for term in vocabulary])
+    share -= np.log([(there[term] + 1) / (len(others) + 2) for term in vocabulary])
+    seen = np.array([here[term] + there[term] > 0 for term in vocabulary])
+    return (np.clip(share, -MAX_FIELD, MAX_FIELD) * seen).astype(np.float32)

@@ -1,116 +1,254 @@
-"""Bytes -> Query: what somebody pasted or asked, with the lines that matter, in the language they wrote it in."""
+"""Bytes -> Query: what somebody pasted or asked, with the lines that decide, in the language they wrote it in."""
 
 from __future__ import annotations
 
-import codecs
+import io
 import re
 from dataclasses import dataclass
+from typing import BinaryIO
 
 import re2
 
-from indexer.denoise import Line, clean_lines
+from indexer.denoise import Line, clean_lines, joined_lines
 from indexer.entry import Language
+from indexer.facts import fact_lines
+from indexer.reading import RawLine, read_lines
 
 MAX_ERROR_LINES = 12
+MAX_ERROR_LENGTH = 400
+MAX_SENTENCE = 4000
+FRAMES = 3
+TOPIC_LINES = 400
 
 
 @dataclass(frozen=True)
 class Query:
     """A paste or a question, understood.
 
-    `text` is the input as decoded; `lines` are its cleaned lines, each text once; `sentence` is what the user says themselves,
-    as far as it can be told from the paste; `language` is None for a bare log.
+    `lines` are what signatures are looked for in: the cleaned lines, each text once, then wrapped ones joined and what lines
+    say together. `sentence` is what the user says themselves, as far as it can be told from the paste. `error_lines` are the
+    lines that decide, the likeliest root first; `root` is that one, where it names a failure. `frames` are the places in code that a traceback ends in, `deaths` exit codes
+    and signals by what is written, `launch` the launch command. `language` is None for a bare log.
     """
 
-    text: str
     lines: tuple[Line, ...]
     sentence: str
     error_lines: tuple[str, ...]
+    root: Line | None
     exceptions: tuple[str, ...]
+    frames: tuple[str, ...]
+    deaths: tuple[str, ...]
     versions: dict[str, str]
+    gpus: tuple[str, ...]
+    launch: str
+    ranks: tuple[int, ...]
     language: Language | None
     is_log: bool
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Query:
-        """The query of a file or of standard input, in whatever encoding it is."""
-        return cls.from_text(decode(data))
+    def from_text(cls, text: str) -> Query:
+        """The query of a text; raises nothing, whatever the text is."""
+        return cls.from_bytes(text.encode("utf-8", errors="replace"))
 
     @classmethod
-    def from_text(cls, text: str) -> Query:
-        text = text.encode("utf-8", errors="replace").decode()  # A lone surrogate is no character that could be matched.
-        lines: list[Line] = []
-        seen: set[str] = set()
-        for line in clean_lines(text):
-            if line.text not in seen:
-                seen.add(line.text)
-                lines.append(line)
-        log_lines = [line.text for line in lines if _LOG.search(line.text)]
-        is_log = bool(log_lines) and (len(lines) > 1 or not _ASKS.search(text))
-        words = [line.text for line in lines if not _LOG.search(line.text)]
-        if is_log and len(words) > len(log_lines):
-            # A log's own lines that carry no mark of one; a person's sentence is the first or the last of them, or Chinese.
-            words = [line for line in words if _CJK.search(line) or _ASKS.search(line)]
-        sentence = " ".join(words)
-        errors = [line for line in log_lines if _ERROR.search(line)] or log_lines
-        return cls(
-            text=text,
-            lines=tuple(lines),
-            sentence=sentence,
-            error_lines=tuple(errors[-MAX_ERROR_LINES:]),
-            exceptions=tuple(dict.fromkeys(str(match[1]) for line in errors if (match := _EXCEPTION.match(line)))),
-            versions={str(match[1]).lower(): str(match[2]) for match in _VERSION.finditer(text[:200_000])},
-            language=language_of(sentence) if sentence or not is_log else None,
-            is_log=is_log,
-        )
+    def from_bytes(cls, data: bytes) -> Query:
+        """The query of a file's bytes, in whatever encoding they are."""
+        return cls.read(io.BytesIO(data))
+
+    @classmethod
+    def read(cls, stream: BinaryIO, question: str = "") -> Query:
+        """The query of a stream, with the user's own question where it is known apart from it."""
+        return _understand(read_lines(stream), question)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to look for."""
+        return not self.lines and not self.sentence
+
+    @property
+    def topic_text(self) -> str:
+        """Where names of a field may stand: the user's words and the log's own lines, but no list of packages."""
+        return "\n".join((self.sentence, *(line.text for line in self.lines[:TOPIC_LINES] if not _PACKAGE.match(line.text))))
 
     @property
     def search_text(self) -> str:
-        """The words to search by: the user's own, then the deciding lines, the last first."""
-        return "\n".join(filter(None, (self.sentence, *reversed(self.error_lines))))
+        """The words to search by: the user's own, then the deciding lines, then where in code it happened."""
+        return "\n".join(filter(None, (self.sentence, *self.error_lines, *self.frames)))
 
 
-def decode(data: bytes) -> str:
-    """Text of bytes in any state: UTF-8, UTF-16 by its mark or its NULs, GBK, else UTF-8 with what is invalid replaced."""
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return data.decode("utf-16", errors="replace")
-    if data[:200].count(0) > len(data[:200]) // 4:
-        return data.decode("utf-16-le" if data[1:2] == b"\0" else "utf-16-be", errors="replace")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        pass
-    # Chinese Windows writes GBK, where most of what UTF-8 takes for faults are Chinese characters.
-    text = data.decode("utf-8-sig", errors="replace")
-    other = data.decode("gb18030", errors="replace")
-    return other if text.count("\ufffd") > 2 * other.count("\ufffd") and len(_CJK.findall(other)) > 2 else text
+# What a line is, found together in one look. RE2, so that any line takes linear time.
+_KINDS = {
+    "traceback": r"^\s*Traceback \(most recent|^\s*\+ Exception Group Traceback|^During handling of the above|"
+    r"^The above exception was the direct cause",
+    "frame": r"^\s*File \"[^\"]+\", line \d+|^\s*File ~?[/\w.<>-]+:\d+, in|^-+> \d+ |^\s*[\w./~+-]+\.py:\d+ in |"
+    r"^\s*frame #\d+: |^\s*#\d+ +0x|^\s*\^+$|^\s*~+\^+",
+    "exception": r"^\s*(?:E +)?(?:[A-Za-z_]\w*\.)*_?[A-Z]\w*(?:Error|Exception|Interrupt|Exit|Failure|NotFound|OutOfMemory)(?::|\s*$)",
+    "inner exception": r"\b[A-Z]\w*(?:Error|Exception): |what\(\): ",
+    "warning": r"Warning: |\bWARN(?:ING)?\b|^\s*warnings\.warn|[Dd]eprecat",
+    "death": r"\bexit ?code\b|[Ee]xit code|exit status|returned non-zero|\bSignal \d+ \(SIG|\bSIG(?:KILL|SEGV|ABRT|BUS|TERM|HUP)\b|"
+    r"^\s*Killed\b|Bus error|Segmentation fault|core dumped|signal: ?(?:killed|aborted)|退出码",
+    "kernel": r"NVRM: |\bXid\b|oom-kill|Out of memory: Kill|Memory cgroup out of memory|EDAC |mce: ",
+    "build": r"^FAILED: |ninja: build stopped|\bfatal error: |: error: |^error: command|^\s*error: subprocess-exited|collect2: error",
+    "error": r"(?i)\b(?:error|exception|failed|failure|fatal|killed|abort\w*|timeout|timed out|time-out|cannot|could not|can't|"
+    r"not found|no such|mismatch\w*|invalid|unsupported|not supported|unable|undefined|denied|overflow|out of memory|watchdog|"
+    r"uncorrectable|refused|unreachable|insufficient|incompatible|missing|nan|inf)\b|Error\b|Exception\b",
+    "level": r"\b(?:ERROR|FATAL|CRITICAL|INFO|DEBUG)[:\s|\]]|\bNCCL (?:INFO|WARN)\b",
+    "metrics": r"^metrics: ",
+    "table": r"^\s*[A-Z][\w ()./-]{0,60} {3,}: |^=+[\w ]+=+$|^\s*[+|][-=+]{10,}",
+    "shell": r"^\s*(?:\$|>>>|\+|\([\w.-]+\) ?\S*[$#]) \S",
+    "report": r"^\s*\{['\"]\w+['\"]: |\bstep[ =:]+\d+.{0,40}\bloss\b|\bloss[:=] ?\d|\blr=\[",
+    "place": r"\.(?:cpp|cu|cc|h|py|js|ts|java|go|rs):\d+|\b0x[0-9a-f]{6,}\b|(?:/[\w.+-]+){3,}|[A-Z]:\\\w+",
+    "code": r"^\s*(?:import|from|def|class|return|if|for|with|try|raise|assert) .*[:.(]|^\s*\w+ ?= ?\w+[(\[.]|\w\([^)]*=[^)]*\)|"
+    r"^\s*[\w.-]+: (?:error|fatal error|command not found|No such file)|^\s*--?\w[\w-]+[ =]|^\s*[\w.\"-]+: ?[\w\"'\[{./-]{1,60},?$",
+    "follows": r"ChildFailedError|Sending process \d+ closing signal|taking the entire process down|^\s*Root Cause|"
+    r"[NH]CCL operations have failed|terminate called|Fatal Python error|Job step aborted|Received signal|closing signal|"
+    r"torch/distributed/elastic|torch\.distributed\.elastic|torch/distributed/(?:run|launch)|remote process exited|"
+    r"ncclRemoteError|Connection (?:closed|reset) by peer|error_file|<N/A>|traceback : |exited with|DistBackendError|^\s*Failures:",
+    "chatter": r"(?i)urllib3|retrying|wandb: |^wandb|bitsandbytes|please (?:see|cite|report|open|use)|for more information|"
+    r"for debugging consider|compile with `?TORCH_USE_CUDA_DSA|kernel errors might be|CUDA_LAUNCH_BLOCKING|warnings\.warn|deprecat|"
+    r"futurewarning|userwarning|set to 1 by default|OMP_NUM_THREADS|Setting ds_accelerator|NCCL INFO|\| INFO \||"
+    r"Successfully preprocessed|downloading|loading checkpoint shards",
+    "launch": r"^\s*(?:[$#>%] ?|\([\w.-]+\) ?\S*[$#] ?|[+] )?(?:[A-Z_]{2,}=\S+ +)*(?:CMD \[?|RUN )?(?:torchrun|deepspeed|accelerate launch|"
+    r"python3? -m torch|python3?(?:\.\d+)? [\w./-]+\.py|srun |sbatch |mpirun |llamafactory-cli|swift sft|xtuner|ray job)",
+    "heading": r"^\s*#{1,4} |^\s*- \[[ xX]\]|^\s*(?:Reminder|System Info|Reproduction|Expected behaviou?r|Others|Environment|Describe the bug|"
+    r"To Reproduce|Additional context|Your question|提交前必须检查|请按照以下|系统信息|复现|期望|其他)\b.{0,60}$",
+}  # fmt: skip
+_PROGRAM = frozenset({
+    "traceback", "frame", "exception", "inner exception", "warning", "death", "kernel", "build", "level", "metrics", "report",
+    "place", "code", "launch", "table", "shell",
+})  # fmt: skip
+# Only a program prints these, even when a line stands alone; a person may name an exit code, a path or an option.
+_CERTAIN = frozenset({"traceback", "frame", "exception", "kernel", "build", "level", "report", "table", "shell"})
+# How much a line of each kind says about the cause.
+_WORTH = {
+    "metrics": 6.0, "kernel": 6.0, "exception": 5.0, "inner exception": 4.0, "build": 4.0, "death": 3.0, "error": 2.0, "level": 0.5,
+    "warning": -1.0, "frame": -2.0, "follows": -3.0, "chatter": -3.0, "launch": -3.0, "place": 0.1, "code": -0.2, "traceback": -9.0,
+}  # fmt: skip
 
 
+def _compile() -> re2.Set:
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = 64 << 20
+    kinds = re2.Set.SearchSet(options)
+    for pattern in _KINDS.values():
+        kinds.Add(pattern)
+    kinds.Compile()
+    return kinds
+
+
+_KIND_SET = _compile()
+_NAMES = tuple(_KINDS)
 _CJK = re.compile(r"[\u3400-\u9fff]")
-_EXCEPTION = re2.compile(r"((?:[A-Za-z_][\w]*\.)*[A-Z]\w*(?:Error|Exception|Warning|Interrupt|Exit|Failure))(?::|\s*$)")
-_ERROR = re2.compile(
-    r"(?i)\b(?:error|exception|failed|failure|fatal|killed|abort\w*|timeout|timed out|cannot|could not|not found|no such|"
-    r"mismatch|invalid|unsupported|unable|undefined|denied|overflow|out of memory|watchdog|sigterm|sigkill|exitcode|nan|inf)\b"
-    r"|Error\b|Exception\b|['\"]loss['\"]:"
+_EXCEPTION = re.compile(
+    r"\s*(?:E +)?((?:[A-Za-z_]\w*\.)*_?[A-Z]\w*(?:Error|Exception|Interrupt|Exit|Failure|NotFound|OutOfMemory))(?::|\s*$)"
 )
-# What only a program prints.
-_LOG = re2.compile(
-    r"^Traceback \(most recent|^\s*File \"[^\"]+\", line \d+|^\s*\^+$"  # a traceback
-    r"|^(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Warning)(?::|$)"
-    r"|^\s*\{['\"]\w+['\"]: "  # a line of metrics
-    r"|\.(?:cpp|cu|cc|h|py):\d+|^\s*(?:frame #\d+|#\d+ 0x)|\b0x[0-9a-f]{6,}\b"  # a place in code
-    r"|\b(?:ERROR|WARNING|INFO|FATAL)[:\s|]|^\s*(?:FAILED|error|fatal|warning): "  # a level
-    r"|(?:/[\w.+-]+){2,}|\w+\([^)]*=[^)]*\)"  # a path, a call
-    r"|\bNCCL (?:INFO|WARN)\b|\bexitcode\b|\w+_\w+_\w+\b.*\berror\b"
-    r"|^\s*[\w.-]+: (?:error|fatal error|command not found|No such file)"
+_DEATH = re.compile(
+    r"(?i)exit ?code\W{1,12}-?\d{1,3}|exit status \d{1,3}|退出码\W{0,4}-?\d{1,3}|\bSIG(?:KILL|SEGV|ABRT|BUS|HUP)\b|^\s*Killed\b"
+)
+_PACKAGE = re.compile(r"\s*(?:- )?[\w.-]+(?:\[[\w,]+\])?(?: +|==| ?@ ?|: )v?\d[\w.+-]*\s*$")
+_PLACE = re.compile(r"(?:site-packages/|dist-packages/)?((?:[\w-]+/){0,3}[\w-]+\.py)\"?(?:, line |:)\d+(?:,? in (\w+))?")
+_PERSON = re2.compile(
+    r"[?？吗呢嘛]|(?i)\b(?:how|why|what|which|should|anyone|does (?:it|this|that|anyone)|do i|can i|my|i'm|i've|we|our|you|please|help|"
+    r"thanks|hi|hello|tried|is there|same)\b|\bI\b"
 )
 _ASKS = re2.compile(
-    r"[?？吗呢]|(?i:\b(?:how|why|what|which|should|is it|does|do i|can i|my|i'm|help)\b)|怎么|为什么|如何|什么|哪"
+    r"[?？吗呢]|(?i:\b(?:how|why|what|which|should|is it|does|do i|can i|my|i'm|i|we|help)\b)|怎么|为什么|如何|什么|哪|请问|求助"
 )
 _VERSION = re2.compile(
-    r"(?i)\b(torch|transformers|accelerate|deepspeed|peft|trl|datasets|bitsandbytes|flash[-_]attn|vllm|cuda|nccl|python|tokenizers)"
-    r"(?:==|[ =:]+v?)(\d+(?:\.\d+){1,3})"
+    r"(?i)(?:^|[\s\-*\"'(,`|@])(torch|pytorch|transformers|accelerate|deepspeed|peft|trl|datasets|bitsandbytes|flash[-_]attn|vllm|cuda|"
+    r"nccl|python|tokenizers|xformers|triton|numpy)(?: version| toolkit)?\"?(?:==|[ =:|@]{1,40}v?\"?)(\d{1,2}(?:\.\d{1,4}){1,3})"
 )
+_GPU = re2.compile(
+    r"\b(?:NVIDIA |Tesla |GeForce )?((?:[ABHLV]\d{2,3}|RTX ?(?:A?\d{4})|GTX ?\d{4}|[PT]4|MI\d{3}|910[AB]|H20|GB?200|L40S?)(?: ?Ti)?)"
+    r"(?:[- ](?:SXM\d?|PCIe|NVL|\d{2,3} ?GB)|\b)"
+)
+
+
+def _understand(raw: list[RawLine], question: str) -> Query:
+    cleaned: dict[str, Line] = {}
+    for line in clean_lines(raw):
+        cleaned.setdefault(line.text, line)
+    lines = list(cleaned.values())
+    kinds = [_kinds_of(line.text) for line in lines]
+    is_log = _is_log(lines, kinds)
+    sentence = _sentence(lines, kinds, is_log)[:MAX_SENTENCE]
+    full = "\n".join(filter(None, (question, sentence)))
+    facts = list(dict.fromkeys(fact_lines(raw, full, is_log)))
+    judged = sorted(_judged([*facts, *lines] if is_log else facts), key=lambda item: -item[0])
+    text = "\n".join(line.text for line in lines[:3000])
+    return Query(
+        lines=(*lines, *joined_lines(lines), *facts),
+        sentence=full,
+        error_lines=tuple(line.text.strip()[:MAX_ERROR_LENGTH] for _, line in judged[:MAX_ERROR_LINES]),
+        root=judged[0][1] if judged and judged[0][0] >= _WORTH["inner exception"] else None,
+        exceptions=tuple(dict.fromkeys(found[1] for line in lines if (found := _EXCEPTION.match(line.text)))),
+        frames=_frames(lines, kinds),
+        deaths=tuple(dict.fromkeys(found[0].strip() for line in lines if (found := _DEATH.search(line.text)))),
+        versions={
+            str(found[1]).lower().replace("pytorch", "torch").replace("_", "-"): str(found[2])
+            for found in _VERSION.finditer(text)
+        },
+        gpus=tuple(dict.fromkeys(str(found[1]) for found in _GPU.finditer(text))),
+        launch=next((line.text.strip() for line, own in zip(lines, kinds, strict=True) if "launch" in own), ""),
+        ranks=tuple(sorted({line.rank for line in lines if line.rank is not None})),
+        language=language_of(full) if full or not is_log else None,
+        is_log=is_log,
+    )
+
+
+def _kinds_of(text: str) -> frozenset[str]:
+    found = _KIND_SET.Match(text)
+    return frozenset(_NAMES[number] for number in found) if found else frozenset()  # type: ignore[union-attr]
+
+
+def _is_log(lines: list[Line], kinds: list[frozenset[str]]) -> bool:
+    """Whether a program printed most of it: one certain line, or several likely ones, and not a sentence that quotes one."""
+    certain = sum(line.stamped or bool(own & _CERTAIN) for line, own in zip(lines, kinds, strict=True))
+    if not certain:
+        likely = sum(bool(own & _PROGRAM) for own in kinds)
+        return likely >= 3 and 2 * likely > len(lines)
+    return certain > 1 or len(lines) == 1 and not _ASKS.search(lines[0].text) and not _CJK.search(lines[0].text) or len(lines) > 2
+
+
+def _sentence(lines: list[Line], kinds: list[frozenset[str]], is_log: bool) -> str:
+    """What the user says: all of a question; of a log the lines in Chinese, and those in English that a person would write."""
+    if not is_log:
+        return "\n".join(line.text.strip() for line, own in zip(lines, kinds, strict=True) if "heading" not in own)
+    said = []
+    for line, own in zip(lines, kinds, strict=True):
+        if line.stamped or "heading" in own or own & (_CERTAIN | {"follows"}):
+            continue
+        chinese = len(_CJK.findall(line.text))
+        # A sample of training data in Chinese is no sentence of the user's: those are short, or near the beginning or the end.
+        if chinese >= 2 and (own.isdisjoint({"code", "place"}) or 4 * chinese > len(line.text)):
+            said.append(line.text.strip())
+        elif not own & _PROGRAM and len(line.text.split()) > 2 and _PERSON.search(line.text) and "chatter" not in own:
+            said.append(line.text.strip())
+    return "\n".join(said)
+
+
+def _judged(lines: list[Line]) -> list[tuple[float, Line]]:
+    """Each line that may decide, with how much it says about the cause; the first of equals is the likelier root."""
+    judged = []
+    for line in lines:
+        own = _kinds_of(line.text)
+        worth = sum(_WORTH.get(kind, 0.0) for kind in own) + 0.5 * line.stamped
+        if "error" not in own and not own & {"metrics", "kernel", "exception", "inner exception", "build", "death"}:
+            continue
+        if "heading" in own or worth <= -4 or _CJK.search(line.text) and not line.stamped and not own & _CERTAIN:
+            continue
+        judged.append((worth, line))
+    return judged
+
+
+def _frames(lines: list[Line], kinds: list[frozenset[str]]) -> tuple[str, ...]:
+    """The last places of the last traceback, as `package/module.py function`."""
+    places = []
+    for line, own in zip(lines, kinds, strict=True):
+        if "frame" in own and (found := _PLACE.search(line.text)):
+            places.append(" ".join(filter(None, found.groups())))
+    return tuple(dict.fromkeys(reversed(places[-FRAMES:])))
 
 
 def language_of(text: str) -> Language:

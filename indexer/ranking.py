@@ -1,6 +1,6 @@
 """Signatures, BM25 and vectors -> hits with a calibrated confidence each, and when to abstain.
 
-Every constant stands in data/ranking.json, made by `python -m benchmarks.calibrate`.
+Every constant stands in data/ranking.json, made by `python -m benchmarks.calibrate`; Python and the browser read the same file.
 """
 
 from __future__ import annotations
@@ -20,33 +20,39 @@ from indexer.signatures import Match
 CONSTANTS_FILE = Path(__file__).parent / "data" / "ranking.json"
 Scores = npt.NDArray[np.float32]
 
-
-@dataclass(frozen=True)
-class Weights:
-    """Log-odds of an entry = intercept + coverage * BM25 over its ceiling + dense * likeness + lead * lead over the others."""
-
-    coverage: float
-    dense: float
-    lead: float
-    intercept: float
+# What is known of an entry before it is judged, each a number:
+FEATURES = (
+    "coverage",  # BM25 over the most that a document could score with these words
+    "amount",  # logarithm of 1 + BM25: a single common word covers itself, and says little
+    "likeness",  # of its nearest vectors, 0 as another entry's text and 1 as its own; 0 without vectors
+    "lead",  # over the best other, in summed z-scores of BM25 and likeness
+    "strong",  # a message that only this problem prints
+    "weak",  # a message that other problems print too
+    "yielded",  # a message that only this problem prints, left behind by another problem whose message is there too
+    "other",  # a strong message of another problem, and none of this one
+    "bare",  # a log in which no message of this problem was found
+    "unexplained",  # such a log, with an exception or a death in it
+    "field",  # how much the words are those of this field
+    "foreign",  # names that are not used in this field
+)
+MAX_LEAD = 8.0
+MAX_FOREIGN = 3
+MAX_FIELD = 1.5
 
 
 @dataclass(frozen=True)
 class Constants:
-    """What ranking is tuned by: weights with vectors and without, what signatures are worth, and the threshold to answer."""
+    """What ranking is tuned by: the weight of each feature and the intercept, with vectors and without; the confidence from
+    which on a question is answered; how near a second entry must be to be named as not told apart."""
 
-    both: Weights
-    words: Weights
-    strong_signature: float
-    weak_signature: float
-    bare_log: float
+    both: dict[str, float]
+    words: dict[str, float]
     threshold: float
+    undecided: float
 
 
 def read_constants(path: Path = CONSTANTS_FILE) -> Constants:
-    data = json.loads(path.read_text(encoding="utf-8"))
-    constants = data["constants"]
-    return Constants(**{**constants, "both": Weights(**constants["both"]), "words": Weights(**constants["words"])})
+    return Constants(**json.loads(path.read_text(encoding="utf-8"))["constants"])
 
 
 @dataclass(frozen=True)
@@ -54,14 +60,16 @@ class Hit:
     """A retrieved entry; every field says why it stands where it does.
 
     `score` is the evidence as log-odds, `confidence` the probability that this entry is the answer, `ranks` its place by each
-    signal, `matched` the signatures found, `passages` its passages, the one nearest to the query first, `closeness` how near
-    each is, by passage id, `behind` a planned problem without an entry that the query is nearer to.
+    signal, `features` what it was judged by, `matched` the signatures found, `passages` its passages, the one nearest to the
+    query first, `closeness` how near each is, by passage id, `yielded_to` the problems whose messages came before its own,
+    `behind` a problem of the background that the query is nearer to.
     """
 
     entry_id: str
     score: float
     confidence: float
     ranks: dict[str, int]
+    features: dict[str, float]
     matched: tuple[Match, ...]
     passages: tuple[Passage, ...]
     closeness: dict[str, float]
@@ -71,44 +79,35 @@ class Hit:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What each signal says of each entry and of what is planned, in that order: (n + planned,) each.
+    """What each signal says of each entry and then of the background, in that order: (n + background,) each.
 
-    `dense` is None where no embedding was needed or had.
+    `dense` is None where no embedding was needed or had; `foreign` counts the names that are not used in this field.
     """
 
     entry_ids: Sequence[str]
+    background_ids: Sequence[str]
     matches: dict[str, list[Match]]
     yields_to: dict[str, tuple[str, ...]]
-    coverage: Scores
+    bm25: Scores
+    ceiling: float
     dense: Scores | None
-    planned_ids: Sequence[str] = ()
-    is_bare_log: bool = False
+    is_log: bool = False
+    has_failure: bool = False
+    field: float = 0.0
+    foreign: int = 0
 
 
 @dataclass(frozen=True)
 class Ranked:
-    """An entry's place: evidence as log-odds, its rank by each signal, the entries whose messages came before its own, and
-    the planned problem that the query is nearer to, if there is one."""
+    """An entry's place: evidence as log-odds and the features it comes from, its rank by each signal, the problems whose
+    messages came before its own, and the problem of the background that the query is nearer to, if there is one."""
 
     entry_id: str
     score: float
+    features: dict[str, float]
     ranks: dict[str, int]
     yielded_to: tuple[str, ...]
     behind: str | None
-
-
-def features(coverage: Scores, dense: Scores | None) -> Scores:
-    """(n, 3) float32: coverage, likeness (0 without vectors), and the lead over the best other in summed z-scores."""
-    likeness = np.zeros_like(coverage) if dense is None else dense
-    combined = _standardised(coverage) + _standardised(likeness)
-    order = np.sort(combined)
-    best, second = order[-1], order[-2] if len(order) > 1 else order[-1]
-    lead = combined - np.where(combined == best, second, best)
-    return np.column_stack([coverage, likeness, lead]).astype(np.float32)
-
-
-def _standardised(scores: Scores) -> Scores:
-    return np.asarray((scores - scores.mean()) / max(float(scores.std()), 1e-6), dtype=np.float32)
 
 
 def rank(evidence: Evidence, constants: Constants) -> list[Ranked]:
@@ -116,40 +115,75 @@ def rank(evidence: Evidence, constants: Constants) -> list[Ranked]:
     if not evidence.entry_ids:
         return []
     weights = constants.words if evidence.dense is None else constants.both
-    values = features(evidence.coverage, evidence.dense)
-    base = values @ np.array([weights.coverage, weights.dense, weights.lead], dtype=np.float32) + weights.intercept
+    yielded = yields(evidence)
+    values = features(evidence, yielded)
+    scores = values @ np.array([weights[name] for name in FEATURES]) + weights["intercept"]
     count = len(evidence.entry_ids)
-    leader = int(np.argmax(values[:, 2]))
     # A problem without an entry is named only where it is likelier than not: to something else, something is always nearest.
-    behind = evidence.planned_ids[leader - count] if leader >= count and base[leader] >= 0 else None
-    places = {"bm25": _places(evidence.coverage[:count])}
+    leader = int(np.argmax(scores))
+    behind = evidence.background_ids[leader - count] if leader >= count and scores[leader] >= 0 else None
+    places = {"bm25": _places(evidence.bm25[:count])}
     if evidence.dense is not None:
         places["dense"] = _places(evidence.dense[:count])
-    found = evidence.matches
-    strong = {id_ for id_ in found if any(not match.signature.weak for match in found[id_])}
-    yielded = {id_: tuple(other for other in evidence.yields_to.get(id_, ()) if other in strong) for id_ in found}
-    by_signature = sorted(found, key=lambda id_: (bool(yielded[id_]), id_ not in strong, -len(found[id_])))
+    by_signature = sorted(
+        (id_ for id_ in evidence.entry_ids if id_ in evidence.matches), key=lambda id_: -scores[evidence.entry_ids.index(id_)]
+    )
     ranked = []
     for number, id_ in enumerate(evidence.entry_ids):
-        score = float(base[number])
         ranks = {signal: int(place[number]) for signal, place in places.items()}
-        if id_ in found:
+        if id_ in evidence.matches:
             ranks["signature"] = by_signature.index(id_) + 1
-            if id_ in strong and not yielded[id_]:
-                # The message itself outweighs any likeness; likeness only orders entries whose messages are both there.
-                score = constants.strong_signature + 0.1 * max(score, 0.0)
-            else:
-                score += constants.weak_signature
-        elif evidence.is_bare_log:
-            # The words of a log are those of every log: without a message that we know they prove little.
-            score += constants.bare_log
-        ranked.append(Ranked(id_, score, ranks, yielded.get(id_, ()), behind))
+        own = dict(zip(FEATURES, map(float, values[number]), strict=True))
+        ranked.append(Ranked(id_, float(scores[number]), own, ranks, yielded.get(id_, ()), behind))
     return sorted(ranked, key=lambda entry: -entry.score)
+
+
+def yields(evidence: Evidence) -> dict[str, tuple[str, ...]]:
+    """For each entry whose message was found, the problems whose own message was found too, and which leave it behind."""
+    strong = {id_ for id_, found in evidence.matches.items() if any(not match.signature.weak for match in found)}
+    return {
+        id_: tuple(other for other in evidence.yields_to.get(id_, ()) if other in strong)
+        for id_ in evidence.entry_ids
+        if id_ in evidence.matches
+    }
+
+
+def features(evidence: Evidence, yielded: dict[str, tuple[str, ...]]) -> npt.NDArray[np.float64]:
+    """(n + background, len(FEATURES)) float64, a column a feature."""
+    size = len(evidence.bm25)
+    values = np.zeros((size, len(FEATURES)))
+    likeness = np.zeros(size) if evidence.dense is None else np.asarray(evidence.dense, dtype=np.float64)
+    combined = _standardised(evidence.bm25) + _standardised(likeness)
+    order = np.sort(combined)
+    best, second = order[-1], order[-2] if size > 1 else order[-1]
+    column = {name: values[:, number] for number, name in enumerate(FEATURES)}
+    column["coverage"][:] = evidence.bm25 / max(evidence.ceiling, 1e-9)
+    column["amount"][:] = np.log1p(evidence.bm25)
+    column["likeness"][:] = likeness
+    column["lead"][:] = np.clip(combined - np.where(combined == best, second, best), -MAX_LEAD, MAX_LEAD)
+    for number, id_ in enumerate([*evidence.entry_ids, *evidence.background_ids]):
+        found = evidence.matches.get(id_, ())
+        strong = any(not match.signature.weak for match in found)
+        column["strong"][number] = strong and not yielded.get(id_)
+        column["yielded"][number] = strong and bool(yielded.get(id_))
+        column["weak"][number] = bool(found) and not strong
+        column["bare"][number] = evidence.is_log and not found
+    # Where the message itself is there, it does not matter in whose field.
+    column["field"][:] = min(evidence.field, MAX_FIELD) * (1 - column["strong"])
+    column["foreign"][:] = min(evidence.foreign, MAX_FOREIGN) * (1 - column["strong"])
+    column["unexplained"][:] = column["bare"] * evidence.has_failure
+    column["lead"][:] = np.maximum(column["lead"], np.where(column["strong"] > 0, 0.0, -MAX_LEAD))
+    column["other"][:] = column["strong"].any() * (1 - column["strong"])
+    return values
 
 
 def probability(log_odds: float) -> float:
     """The confidence that belongs to a score."""
-    return 1 / (1 + math.exp(-log_odds))
+    return 1 / (1 + math.exp(-min(max(log_odds, -50.0), 50.0)))
+
+
+def _standardised(scores: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    return np.asarray((scores - scores.mean()) / max(float(scores.std()), 1e-6), dtype=np.float64)
 
 
 def _places(scores: Scores) -> npt.NDArray[np.int64]:

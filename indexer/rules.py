@@ -10,11 +10,11 @@ import datetime
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from indexer.denoise import clean_lines
+from indexer.denoise import Line
 from indexer.entry import (
     FIXED_HEADINGS,
     KINDS,
@@ -29,11 +29,12 @@ from indexer.entry import (
     headings,
     outside_fences,
     parse_body,
-    read_planned,
+    read_background,
     read_text,
 )
 from indexer.errors import EntryError
 from indexer.passages import cells, first_sentence
+from indexer.query import Query
 from indexer.signatures import SignatureSet, pattern_faults
 
 SYMPTOMS = (
@@ -107,7 +108,7 @@ class Context:
         ids = {path.name for folder in self.folders for path in entry_folders(folder)}
         for folder in self.folders:
             with contextlib.suppress(EntryError):
-                ids.update(planned.id for planned in read_planned(folder))
+                ids.update(known.id for known in read_background(folder) if known.about)
         return ids
 
     @cached_property
@@ -356,13 +357,18 @@ def patterns(source: Source, context: Context) -> Found:
             )
 
 
+@cache
+def _lines_of(text: str) -> tuple[Line, ...]:
+    return Query.from_text(text).lines
+
+
 def _signature_hits(source: Source, text: str) -> set[Signature]:
     signatures = [Signature(**item) for item in source.meta["en"].get("signatures", ())]
     signatures = [signature for signature in signatures if not pattern_faults(signature.pattern)]
     found: set[Signature] = set()
     for signature in signatures:
         alone = _OneEntry(source.id, (signature,))
-        found |= {match.signature for match in SignatureSet([alone]).match(clean_lines(text))}  # type: ignore[list-item]
+        found |= {match.signature for match in SignatureSet([alone]).match(_lines_of(text))}  # type: ignore[list-item]
     return found
 
 

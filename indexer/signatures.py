@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import re2
 
 from indexer.denoise import Line
-from indexer.entry import Entry, Signature
+from indexer.entry import Background, Entry, Signature
 from indexer.errors import KbaskError
 
 MAX_REPETITION = 100
@@ -37,7 +37,7 @@ class Match:
 class SignatureSet:
     """The signatures of all entries, matched together in time linear in the text."""
 
-    def __init__(self, entries: Iterable[Entry]) -> None:
+    def __init__(self, entries: Iterable[Entry | Background]) -> None:
         self._signatures = [(entry.id, signature) for entry in entries for signature in entry.signatures]
         self._set = re2.Set.SearchSet(_options())
         for _, signature in self._signatures:

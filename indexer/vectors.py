@@ -60,6 +60,20 @@ def embed_missing(
     return keys, np.stack([have[k] for k in keys]) if keys else np.empty((0, embedder.dim), dtype=np.float16)
 
 
+NEAREST = 3  # An entry's likeness is the mean of so many: first place 0.93 against 0.91 with the nearest alone.
+
+
+def nearest_mean(cosines: Cosines, owners: npt.NDArray[Any], size: int) -> Cosines:
+    """(size,) float32: for each owner, the mean of its NEAREST greatest cosines; -1 for one without vectors."""
+    order = np.lexsort((-cosines, owners))
+    sorted_owners = owners[order]
+    places = np.arange(len(order)) - np.searchsorted(sorted_owners, sorted_owners)
+    near = order[places < NEAREST]
+    counts = np.bincount(owners[near], minlength=size)
+    sums = np.bincount(owners[near], weights=cosines[near], minlength=size)
+    return np.where(counts > 0, sums / np.maximum(counts, 1), -1.0).astype(np.float32)
+
+
 def scale(matrix: npt.NDArray[Any], owners: npt.NDArray[Any]) -> Cosines:
     """(2,) float32: the usual cosine of two vectors of different entries, and of a vector with the nearest of its own entry.
 
@@ -76,9 +90,9 @@ def scale(matrix: npt.NDArray[Any], owners: npt.NDArray[Any]) -> Cosines:
         ours = owners[rows][:, None] == owners[None, :]
         other.append(cosines[~ours].mean())
         cosines[np.arange(len(cosines)), rows] = -1.0
-        same.append(np.where(ours, cosines, -1.0).max(axis=1))
-    nearest = np.concatenate(same)
-    return np.array([np.mean(other), nearest[nearest > -1.0].mean()], dtype=np.float32)
+        own = np.sort(np.where(ours, cosines, -1.0), axis=1)[:, -NEAREST:]
+        same.append(np.where(own > -1.0, own, np.nan))
+    return np.array([np.mean(other), np.nanmean(np.concatenate(same))], dtype=np.float32)
 
 
 class VectorSearch:

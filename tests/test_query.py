@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import time
 
 import pytest
 
 from indexer.denoise import clean, clean_lines
-from indexer.query import Query, decode
+from indexer.query import Query
+from indexer.reading import read_lines
 
 MESSAGE = "RuntimeError: CUDA error: uncorrectable ECC error encountered"
 
@@ -45,8 +47,12 @@ def test_what_is_no_noise_stays(text: str) -> None:
     assert clean(text).text == text
 
 
+def decode(data: bytes) -> str:
+    return "\n".join(line.text for line in read_lines(io.BytesIO(data)))
+
+
 def test_what_a_bar_overwrote_is_kept_apart_from_the_message_after_it() -> None:
-    lines = list(clean_lines(f"  5%|▌ | 1/20 [00:01<00:19, 1.0s/it]\r{MESSAGE}\n"))
+    lines = list(clean_lines(read_lines(io.BytesIO(f"  5%|▌ | 1/20 [00:01<00:19, 1.0s/it]\r{MESSAGE}\n".encode()))))
     assert [line.text for line in lines] == [MESSAGE]
     assert lines[0].number == 1
 

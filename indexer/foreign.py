@@ -1,0 +1,33 @@
+"""Names of other fields: in a question, `opencv` or `打印机` tells at once that it is about something else."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+
+MAX_WORDS = 3
+MAX_CHARACTERS = 6  # Of a Chinese name.
+_RUN = re.compile(r"[0-9a-z]+(?:[.+#_-]+[0-9a-z]+)*[+#]*|[\u3400-\u9fff]+")
+
+
+def candidates(text: str) -> set[str]:
+    """Everything in a text that could be a name: up to three neighbouring words, up to six Chinese characters."""
+    found: set[str] = set()
+    words: list[str] = []
+    for run in _RUN.findall(text.lower()):
+        if run[0] >= "\u3400":
+            words.clear()
+            for size in range(2, MAX_CHARACTERS + 1):
+                found.update(run[start : start + size] for start in range(len(run) - size + 1))
+            continue
+        words.append(run)
+        found.update(" ".join(words[-size:]) for size in range(1, min(MAX_WORDS, len(words)) + 1))
+    return found
+
+
+def kept_names(names: Iterable[str], documents: Iterable[str]) -> list[str]:
+    """The names that at most one document of this field uses, sorted; a name is written as `candidates` would find it."""
+    used = Counter(name for document in documents for name in candidates(document))
+    written = {" ".join(_RUN.findall(name.lower())) for name in names} - {""}
+    return sorted(name for name in written if used[name] <= 1)
