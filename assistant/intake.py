@@ -20,7 +20,9 @@ def read_query(words: tuple[str, ...], say: Callable[[str], None]) -> Query:
 
     Raises InputError where there is nothing to look for.
     """
-    question = " ".join(word for word in words if word != "-").encode("utf-8", errors="surrogateescape").decode(errors="replace")
+    question = (
+        " ".join(word for word in words if word != "-").encode("utf-8", errors="surrogateescape").decode(errors="replace")
+    )
     stream = _log(words, say)
     if stream and is_binary(stream):
         if not question:

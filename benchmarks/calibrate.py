@@ -32,11 +32,11 @@ UNDECIDED = 0.5
 RIDGE = 1.0
 ROUNDS = 5
 START = {
-    "coverage": 1.0, "amount": 0.0, "likeness": 1.0, "lead": 0.7, "strong": 4.0, "weak": 1.0, "other": -2.0, "bare": -1.0,
+    "amount": 0.0, "likeness": 1.0, "lead": 0.7, "strong": 4.0, "weak": 1.0, "other": -2.0, "bare": -1.0,
     "unexplained": -1.0, "yielded": -2.0, "field": 0.2, "foreign": -1.0, "intercept": -1.0,
 }  # fmt: skip
 # Known beforehand: more of the first is never evidence against an entry, more of the second never evidence for it.
-NOT_NEGATIVE = ("coverage", "amount", "likeness", "lead", "strong", "weak", "field")
+NOT_NEGATIVE = ("amount", "likeness", "lead", "strong", "weak", "field")
 NOT_POSITIVE = ("yielded", "other", "bare", "unexplained", "foreign")
 Array = npt.NDArray[np.float64]
 Observed = tuple[Case, Evidence]
@@ -107,7 +107,7 @@ def main() -> None:
     constants = calibrate(observed)
     data = {
         "made_by": "python -m benchmarks.calibrate",
-        "about": "Log-odds of an entry = intercept + sum of weight * feature (indexer/ranking.py says what each is); `both` where "
+        "about": "Log-odds of an entry = intercept + sum of weight * feature (indexer/ranking.py names them); `both` where "
         "the query was embedded, `words` elsewhere. Below `threshold` kbask abstains; a second entry whose confidence is "
         "at least `undecided` of the first's is named as not told apart.",
         "cases": {"all": len(cases), "answerable": sum(case.slug is not None for case in cases)},

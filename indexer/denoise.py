@@ -1,4 +1,4 @@
-"""Raw lines -> lines without what surrounds the messages: colours, bars, boxes, timestamps, rank prefixes; wrapped ones joined."""
+"""Raw lines -> lines without colours, bars, boxes, timestamps and rank prefixes; those that were wrapped are joined."""
 
 from __future__ import annotations
 

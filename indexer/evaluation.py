@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -119,7 +120,9 @@ def _read_case(line: str, where: str) -> Case:
     return Case(data["id"], data["slug"], data["lang"], data["kind"], data["text"], tuple(also), str(group))
 
 
-def predict(cases: Sequence[Case], search: Search, threshold: float, progress: Callable[[int, int], None] | None = None) -> list[Prediction]:
+def predict(
+    cases: Sequence[Case], search: Search, threshold: float, progress: Callable[[int, int], None] | None = None
+) -> list[Prediction]:
     """A prediction for each case, in order."""
     predictions = []
     for number, case in enumerate(cases, 1):
@@ -135,27 +138,32 @@ def report(cases: Sequence[Case], predictions: Sequence[Prediction]) -> Report:
     """The figures of all cases and of their parts."""
     judged = list(zip(cases, predictions, strict=True))
     parts = {}
-    for name, holds in _parts(cases):
-        chosen = [item for item in judged if holds(item[0])]
+    for name, members in _parts(cases).items():
+        chosen = list(compress(judged, members))
         if chosen and len(chosen) < len(judged):
             parts[name] = _figures(chosen)
     return Report(_figures(judged), parts)
 
 
-def _parts(cases: Sequence[Case]) -> Iterator[tuple[str, Callable[[Case], bool]]]:
+def _parts(cases: Sequence[Case]) -> dict[str, list[bool]]:
+    """Which cases belong to each part: kinds, languages, both, and groups."""
+    parts: dict[str, list[bool]] = {}
     for kind in KINDS:
-        yield kind, lambda case, kind=kind: case.kind == kind  # type: ignore[misc]
+        parts[kind] = [case.kind == kind for case in cases]
         for language in LANGUAGES:
-            yield f"{kind} {language}", lambda case, k=kind, l=language: (case.kind, case.lang) == (k, l)  # type: ignore[misc]
+            parts[f"{kind} {language}"] = [case.kind == kind and case.lang == language for case in cases]
     for language in LANGUAGES:
-        yield language, lambda case, language=language: case.lang == language  # type: ignore[misc]
+        parts[language] = [case.lang == language for case in cases]
     for group in dict.fromkeys(case.group for case in cases):
-        yield f"group {group}", lambda case, group=group: case.group == group  # type: ignore[misc]
+        parts[f"group {group}"] = [case.group == group for case in cases]
+    return parts
 
 
 def _figures(judged: Sequence[tuple[Case, Prediction]]) -> Figures:
     places = [
-        next((place for place, id_ in enumerate(found.entries, 1) if case.accepts(id_)), None) for case, found in judged if case.slug
+        next((place for place, id_ in enumerate(found.entries, 1) if case.accepts(id_)), None)
+        for case, found in judged
+        if case.slug
     ]
     answerable = [found.answered for case, found in judged if case.slug]
     others = [found.answered for case, found in judged if not case.slug]
@@ -194,17 +202,26 @@ def calibration_error(judged: Sequence[tuple[Case, Prediction]]) -> float:
     return round(sum(weight * abs(sure - right) for weight, sure, right in reliability(judged)), 4)
 
 
+COLUMNS = {
+    "answerable": "cases",
+    "top1": "first",
+    "top3": "in 3",
+    "mrr": "MRR",
+    "wrongly_refused": "refused",
+    "others": "others",
+}
+COLUMNS |= {"refused": "refused", "calibration_error": "calibration"}
+
+
 def table(figures: Report) -> str:
     """The figures as a table of plain text, a row a part."""
-    rows = [f"{'':16}{'cases':>7}{'first':>8}{'in 3':>8}{'MRR':>8}{'refused':>9}{'':4}{'others':>7}{'refused':>9}{'':4}{'calibration':>12}"]
+    rows = [" " * 16 + "".join(f"{title:>{len(title) + 4}}" for title in COLUMNS.values())]
     for name, part in [("all", figures.all), *figures.parts.items()]:
-        rows.append(
-            f"{name:16}{part.answerable:7}{_cell(part.top1, 8)}{_cell(part.top3, 8)}{_cell(part.mrr, 8)}{_cell(part.wrongly_refused, 9)}"
-            f"{'':4}{part.others:7}{_cell(part.refused, 9)}{'':4}{_cell(part.calibration_error, 12)}"
-        )
+        cells = [f"{_cell(getattr(part, key)):>{len(title) + 4}}" for key, title in COLUMNS.items()]
+        rows.append(f"{name:16}" + "".join(cells))
     rows.append("cases: what an entry answers; others: what none does; calibration: expected error of the confidence")
     return "\n".join(rows)
 
 
-def _cell(value: float | None, width: int) -> str:
-    return f"{'-' if value is None else f'{value:.3f}':>{width}}"
+def _cell(value: float | None) -> str:
+    return "-" if value is None else str(value) if isinstance(value, int) else f"{value:.3f}"

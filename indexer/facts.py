@@ -42,9 +42,13 @@ def fact_lines(raw: Sequence[RawLine], sentence: str, is_log: bool) -> Iterator[
     yield from said_lines(sentence)
 
 
-_SAID = re.compile(r"(?<![a-z_])(?:(?P<loss>loss(?![a-z])|损失)|(?P<learning_rate>learning[ _-]?rate|lr(?![a-z])|学习率))", re.IGNORECASE)
+_SAID = re.compile(
+    r"(?<![a-z_])(?:(?P<loss>loss(?![a-z])|损失)|(?P<learning_rate>learning[ _-]?rate|lr(?![a-z])|学习率))", re.IGNORECASE
+)
 _ZERO = re.compile(r"(?<![\d.a-z])(?:0(?:\.0+)?(?![\d.%]|e-|到|~)|zeros?(?![a-z-])|零)", re.IGNORECASE)
-_CLAUSE = re.compile(r"[.!?;,](?:\s|$)|[。！？；，\n]|\b(?:but|while|although|whereas|not|never|no)\b|n't|但|却|而|不是|没有|不为")
+_CLAUSE = re.compile(
+    r"[.!?;,](?:\s|$)|[。！？；，\n]|\b(?:but|while|although|whereas|not|never|no)\b|n't|但|却|而|不是|没有|不为"
+)
 _REACH = 40  # Characters from a name to its zero.
 
 
@@ -107,12 +111,14 @@ def metric_lines(raw: Sequence[RawLine]) -> Iterator[Line]:
                 own.numbers.append(number)
         latest.update(named)
     for name, own in series.items():
-        for what, holds in (("0", lambda value: value == 0), ("nan", lambda value: value != value)):
-            hits = [holds(value) for value in own.values]
-            if sum(hits) < SHARE * len(hits) and not hits[-1] or not any(hits):
+        for what in ("0", "nan"):
+            hits = [value != value if what == "nan" else value == 0 for value in own.values]
+            if (sum(hits) < SHARE * len(hits) and not hits[-1]) or not any(hits):
                 continue
             run = next((length for length, hit in enumerate(reversed(hits)) if not hit), len(hits))
-            others = ", ".join(f"{other} {latest[other]}" for other in ("loss", "grad_norm") if other in latest and other != name)
+            others = ", ".join(
+                f"{other} {latest[other]}" for other in ("loss", "grad_norm") if other in latest and other != name
+            )
             how = f"the last {run}" if run else f"{sum(hits)}"
             where = own.numbers[-run] if run else own.numbers[hits.index(True)]
             text = f"metrics: {name} {what} in {how} of {len(hits)} reports{', ' if others else ''}{others}"

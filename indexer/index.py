@@ -17,16 +17,15 @@ from typing import Any
 import numpy as np
 
 from indexer import lexical, storage, vectors
+from indexer.background import Background, read_apart, read_background, read_foreign_names
 from indexer.embedding import NONE, Embedder, Progress, installed_version, load_embedder
-from indexer.entry import Background, Entry, Signature, entry_folders, read_apart, read_background, read_foreign_names, read_source, to_entry
+from indexer.entry import Entry, Signature, entry_folders, read_source, to_entry
 from indexer.errors import EntryError, IndexDamagedError, IndexMismatchError, UnknownEntryError
 from indexer.foreign import candidates, kept_names
 from indexer.lexical import Bm25
-from indexer.lint import lint_source
 from indexer.passages import Passage, embedded_texts, lexical_document, passages
 from indexer.query import Query
 from indexer.ranking import Evidence, Hit, probability, rank, read_constants
-from indexer.rules import Context
 from indexer.signatures import Match, SignatureSet
 from indexer.storage import Files
 
@@ -55,6 +54,10 @@ class Collection:
 
 def read_collection(folders: Sequence[Path]) -> Collection:
     """Read all entries. The first folder is ours and linted by its tests; in the others, entries with faults are skipped."""
+    # Only a build reads entries; a question to an index that is there should not wait for the rules.
+    from indexer.lint import lint_source
+    from indexer.rules import Context
+
     entries: dict[str, Entry] = {}
     notices = []
     for number, folder in enumerate(folders):
@@ -187,8 +190,13 @@ class Index:
 
     def evidence(self, query: Query) -> Evidence:
         """What each signal says of each entry; the query is embedded only where no signature decides."""
+        found = self._signatures.match(query.lines)
+        strong = {match.entry_id for match in found if not match.signature.weak}
+        # Where an entry's own message is there, and is nobody else's consequence, the background cannot change the answer.
+        if not strong or any(self.entries[id_].yields_to for id_ in strong):
+            found += self._background_signatures.match(query.lines)
         matches: dict[str, list[Match]] = {}
-        for match in self._signatures.match(query.lines):
+        for match in found:
             matches.setdefault(match.entry_id, []).append(match)
         terms = lexical.tokens(query.search_text)
         decided = any(not match.signature.weak for found in matches.values() for match in found)
@@ -198,7 +206,6 @@ class Index:
             matches=matches,
             yields_to={entry.id: entry.yields_to for entry in self.entries.values()},
             bm25=self._bm25.scores(terms),
-            ceiling=self._bm25.ceiling(terms),
             dense=None if decided else self._likeness(query.search_text),
             is_log=query.is_log,
             has_failure=bool(query.exceptions or query.deaths),
@@ -212,10 +219,10 @@ class Index:
         # Which cause it is, the user's own words tell; those of a log are the program's, and its signatures name causes.
         terms = set(lexical.tokens(query.sentence))
         hits = []
-        for ranked in rank(evidence, self.constants)[:top]:
+        for place, ranked in enumerate(rank(evidence, self.constants)[:top]):
             entry = self.entries[ranked.entry_id]
             found = passages(entry)
-            closeness = self._closeness(entry, found, terms)
+            closeness = self._closeness(entry, found, terms) if terms and place == 0 else {}
             hits.append(
                 Hit(
                     entry_id=ranked.entry_id,
@@ -224,7 +231,7 @@ class Index:
                     ranks=ranked.ranks,
                     features=ranked.features,
                     matched=tuple(evidence.matches.get(ranked.entry_id, ())),
-                    passages=tuple(sorted(found, key=lambda passage: closeness[passage.id], reverse=True)),
+                    passages=tuple(sorted(found, key=lambda passage: -closeness.get(passage.id, 0.0))),
                     closeness=closeness,
                     yielded_to=ranked.yielded_to,
                     behind=ranked.behind,
@@ -234,7 +241,11 @@ class Index:
 
     @cached_property
     def _signatures(self) -> SignatureSet:
-        return SignatureSet([*self.entries.values(), *self.background.values()])
+        return SignatureSet(self.entries.values())
+
+    @cached_property
+    def _background_signatures(self) -> SignatureSet:
+        return SignatureSet(self.background.values())
 
     @cached_property
     def _foreign(self) -> frozenset[str]:
@@ -262,8 +273,8 @@ class Index:
         return embedder
 
     def _likeness(self, text: str) -> vectors.Cosines | None:
-        """Likeness of the text to the nearest vectors of each entry and of the background, (n + background,), on a scale where 0
-        is that of another entry's text and 1 that of the same entry's; None without an embedder or without a text."""
+        """Likeness of the text to the nearest vectors of each entry and of the background, (n + background,), on a scale where
+        0 is that of another entry's text and 1 that of the same entry's; None without an embedder or without a text."""
         if not text.strip() or not self.entries or self._embedder is None:
             return None
         query = self._embedder.embed([self._embedder.clip(text, QUERY_TOKENS)], "query")[0]

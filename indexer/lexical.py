@@ -104,13 +104,7 @@ class Bm25:
         """How much the query's words are those of this field, above 0, or of others, below; longer queries not the more."""
         terms = dict.fromkeys(query)
         total = sum(float(self.fields[number]) for term in terms if (number := self.vocabulary.get(term)) is not None)
-        return total / (len(terms) + 4) ** 0.5
-
-    def ceiling(self, query: Sequence[str]) -> float:
-        """The score of a document made of nothing but the query's terms; terms that no document has count as the rarest."""
-        unknown = float(np.log(1 + (self.size + 0.5) / 0.5))
-        numbers = (self.vocabulary.get(term) for term in dict.fromkeys(query))
-        return (K1 + 1) * sum(unknown if number is None else float(self.idf[number]) for number in numbers)
+        return float(total / (len(terms) + 4) ** 0.5)
 
 
 MAX_FIELD = 3.0  # Of one term: more would be chance, with a few thousand texts.
@@ -125,4 +119,4 @@ def field_weights(vocabulary: Iterable[str], ours: Sequence[str], others: Sequen
     share = np.log([(here[term] + 1) / (len(ours) + 2) for term in vocabulary])
     share -= np.log([(there[term] + 1) / (len(others) + 2) for term in vocabulary])
     seen = np.array([here[term] + there[term] > 0 for term in vocabulary])
-    return (np.clip(share, -MAX_FIELD, MAX_FIELD) * seen).astype(np.float32)
+    return np.asarray(np.clip(share, -MAX_FIELD, MAX_FIELD) * seen, dtype=np.float32)

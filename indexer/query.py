@@ -12,6 +12,7 @@ import re2
 from indexer.denoise import Line, clean_lines, joined_lines
 from indexer.entry import Language
 from indexer.facts import fact_lines
+from indexer.kinds import CERTAIN, PROGRAM, WORTH, kinds_of
 from indexer.reading import RawLine, read_lines
 
 MAX_ERROR_LINES = 12
@@ -27,8 +28,9 @@ class Query:
 
     `lines` are what signatures are looked for in: the cleaned lines, each text once, then wrapped ones joined and what lines
     say together. `sentence` is what the user says themselves, as far as it can be told from the paste. `error_lines` are the
-    lines that decide, the likeliest root first; `root` is that one, where it names a failure. `frames` are the places in code that a traceback ends in, `deaths` exit codes
-    and signals by what is written, `launch` the launch command. `language` is None for a bare log.
+    lines that decide, the likeliest root first; `root` is that one, where it names a failure. `frames` are the places in code
+    that a traceback ends in, `deaths` the exit codes and signals as they are written, `launch` the launch command. `language`
+    is None for a bare log.
     """
 
     lines: tuple[Line, ...]
@@ -76,69 +78,6 @@ class Query:
         return "\n".join(filter(None, (self.sentence, *self.error_lines, *self.frames)))
 
 
-# What a line is, found together in one look. RE2, so that any line takes linear time.
-_KINDS = {
-    "traceback": r"^\s*Traceback \(most recent|^\s*\+ Exception Group Traceback|^During handling of the above|"
-    r"^The above exception was the direct cause",
-    "frame": r"^\s*File \"[^\"]+\", line \d+|^\s*File ~?[/\w.<>-]+:\d+, in|^-+> \d+ |^\s*[\w./~+-]+\.py:\d+ in |"
-    r"^\s*frame #\d+: |^\s*#\d+ +0x|^\s*\^+$|^\s*~+\^+",
-    "exception": r"^\s*(?:E +)?(?:[A-Za-z_]\w*\.)*_?[A-Z]\w*(?:Error|Exception|Interrupt|Exit|Failure|NotFound|OutOfMemory)(?::|\s*$)",
-    "inner exception": r"\b[A-Z]\w*(?:Error|Exception): |what\(\): ",
-    "warning": r"Warning: |\bWARN(?:ING)?\b|^\s*warnings\.warn|[Dd]eprecat",
-    "death": r"\bexit ?code\b|[Ee]xit code|exit status|returned non-zero|\bSignal \d+ \(SIG|\bSIG(?:KILL|SEGV|ABRT|BUS|TERM|HUP)\b|"
-    r"^\s*Killed\b|Bus error|Segmentation fault|core dumped|signal: ?(?:killed|aborted)|退出码",
-    "kernel": r"NVRM: |\bXid\b|oom-kill|Out of memory: Kill|Memory cgroup out of memory|EDAC |mce: ",
-    "build": r"^FAILED: |ninja: build stopped|\bfatal error: |: error: |^error: command|^\s*error: subprocess-exited|collect2: error",
-    "error": r"(?i)\b(?:error|exception|failed|failure|fatal|killed|abort\w*|timeout|timed out|time-out|cannot|could not|can't|"
-    r"not found|no such|mismatch\w*|invalid|unsupported|not supported|unable|undefined|denied|overflow|out of memory|watchdog|"
-    r"uncorrectable|refused|unreachable|insufficient|incompatible|missing|nan|inf)\b|Error\b|Exception\b",
-    "level": r"\b(?:ERROR|FATAL|CRITICAL|INFO|DEBUG)[:\s|\]]|\bNCCL (?:INFO|WARN)\b",
-    "metrics": r"^metrics: ",
-    "table": r"^\s*[A-Z][\w ()./-]{0,60} {3,}: |^=+[\w ]+=+$|^\s*[+|][-=+]{10,}",
-    "shell": r"^\s*(?:\$|>>>|\+|\([\w.-]+\) ?\S*[$#]) \S",
-    "report": r"^\s*\{['\"]\w+['\"]: |\bstep[ =:]+\d+.{0,40}\bloss\b|\bloss[:=] ?\d|\blr=\[",
-    "place": r"\.(?:cpp|cu|cc|h|py|js|ts|java|go|rs):\d+|\b0x[0-9a-f]{6,}\b|(?:/[\w.+-]+){3,}|[A-Z]:\\\w+",
-    "code": r"^\s*(?:import|from|def|class|return|if|for|with|try|raise|assert) .*[:.(]|^\s*\w+ ?= ?\w+[(\[.]|\w\([^)]*=[^)]*\)|"
-    r"^\s*[\w.-]+: (?:error|fatal error|command not found|No such file)|^\s*--?\w[\w-]+[ =]|^\s*[\w.\"-]+: ?[\w\"'\[{./-]{1,60},?$",
-    "follows": r"ChildFailedError|Sending process \d+ closing signal|taking the entire process down|^\s*Root Cause|"
-    r"[NH]CCL operations have failed|terminate called|Fatal Python error|Job step aborted|Received signal|closing signal|"
-    r"torch/distributed/elastic|torch\.distributed\.elastic|torch/distributed/(?:run|launch)|remote process exited|"
-    r"ncclRemoteError|Connection (?:closed|reset) by peer|error_file|<N/A>|traceback : |exited with|DistBackendError|^\s*Failures:",
-    "chatter": r"(?i)urllib3|retrying|wandb: |^wandb|bitsandbytes|please (?:see|cite|report|open|use)|for more information|"
-    r"for debugging consider|compile with `?TORCH_USE_CUDA_DSA|kernel errors might be|CUDA_LAUNCH_BLOCKING|warnings\.warn|deprecat|"
-    r"futurewarning|userwarning|set to 1 by default|OMP_NUM_THREADS|Setting ds_accelerator|NCCL INFO|\| INFO \||"
-    r"Successfully preprocessed|downloading|loading checkpoint shards",
-    "launch": r"^\s*(?:[$#>%] ?|\([\w.-]+\) ?\S*[$#] ?|[+] )?(?:[A-Z_]{2,}=\S+ +)*(?:CMD \[?|RUN )?(?:torchrun|deepspeed|accelerate launch|"
-    r"python3? -m torch|python3?(?:\.\d+)? [\w./-]+\.py|srun |sbatch |mpirun |llamafactory-cli|swift sft|xtuner|ray job)",
-    "heading": r"^\s*#{1,4} |^\s*- \[[ xX]\]|^\s*(?:Reminder|System Info|Reproduction|Expected behaviou?r|Others|Environment|Describe the bug|"
-    r"To Reproduce|Additional context|Your question|提交前必须检查|请按照以下|系统信息|复现|期望|其他)\b.{0,60}$",
-}  # fmt: skip
-_PROGRAM = frozenset({
-    "traceback", "frame", "exception", "inner exception", "warning", "death", "kernel", "build", "level", "metrics", "report",
-    "place", "code", "launch", "table", "shell",
-})  # fmt: skip
-# Only a program prints these, even when a line stands alone; a person may name an exit code, a path or an option.
-_CERTAIN = frozenset({"traceback", "frame", "exception", "kernel", "build", "level", "report", "table", "shell"})
-# How much a line of each kind says about the cause.
-_WORTH = {
-    "metrics": 6.0, "kernel": 6.0, "exception": 5.0, "inner exception": 4.0, "build": 4.0, "death": 3.0, "error": 2.0, "level": 0.5,
-    "warning": -1.0, "frame": -2.0, "follows": -3.0, "chatter": -3.0, "launch": -3.0, "place": 0.1, "code": -0.2, "traceback": -9.0,
-}  # fmt: skip
-
-
-def _compile() -> re2.Set:
-    options = re2.Options()
-    options.log_errors = False
-    options.max_mem = 64 << 20
-    kinds = re2.Set.SearchSet(options)
-    for pattern in _KINDS.values():
-        kinds.Add(pattern)
-    kinds.Compile()
-    return kinds
-
-
-_KIND_SET = _compile()
-_NAMES = tuple(_KINDS)
 _CJK = re.compile(r"[\u3400-\u9fff]")
 _EXCEPTION = re.compile(
     r"\s*(?:E +)?((?:[A-Za-z_]\w*\.)*_?[A-Z]\w*(?:Error|Exception|Interrupt|Exit|Failure|NotFound|OutOfMemory))(?::|\s*$)"
@@ -149,19 +88,21 @@ _DEATH = re.compile(
 _PACKAGE = re.compile(r"\s*(?:- )?[\w.-]+(?:\[[\w,]+\])?(?: +|==| ?@ ?|: )v?\d[\w.+-]*\s*$")
 _PLACE = re.compile(r"(?:site-packages/|dist-packages/)?((?:[\w-]+/){0,3}[\w-]+\.py)\"?(?:, line |:)\d+(?:,? in (\w+))?")
 _PERSON = re2.compile(
-    r"[?？吗呢嘛]|(?i)\b(?:how|why|what|which|should|anyone|does (?:it|this|that|anyone)|do i|can i|my|i'm|i've|we|our|you|please|help|"
-    r"thanks|hi|hello|tried|is there|same)\b|\bI\b"
+    r"[?？吗呢嘛]|(?i)\b(?:how|why|what|which|should|anyone|does (?:it|this|that|anyone)|do i|can i|my|i'm|i've|we|our|you"
+    r"|please|help|thanks|hi|hello|tried|is there|same)\b|\bI\b"
 )
 _ASKS = re2.compile(
-    r"[?？吗呢]|(?i:\b(?:how|why|what|which|should|is it|does|do i|can i|my|i'm|i|we|help)\b)|怎么|为什么|如何|什么|哪|请问|求助"
+    r"[?？吗呢]|(?i:\b(?:how|why|what|which|should|is it|does|do i|can i|my|i'm|i|we|help)\b)"
+    r"|怎么|为什么|如何|什么|哪|请问|求助"
 )
 _VERSION = re2.compile(
-    r"(?i)(?:^|[\s\-*\"'(,`|@])(torch|pytorch|transformers|accelerate|deepspeed|peft|trl|datasets|bitsandbytes|flash[-_]attn|vllm|cuda|"
-    r"nccl|python|tokenizers|xformers|triton|numpy)(?: version| toolkit)?\"?(?:==|[ =:|@]{1,40}v?\"?)(\d{1,2}(?:\.\d{1,4}){1,3})"
+    r"(?i)(?:^|[\s\-*\"'(,`|@])(torch|pytorch|transformers|accelerate|deepspeed|peft|trl|datasets|bitsandbytes"
+    r"|flash[-_]attn|vllm|cuda|nccl|python|tokenizers|xformers|triton|numpy)(?: version| toolkit)?\"?"
+    r"(?:==|[ =:|@]{1,40}v?\"?)(\d{1,2}(?:\.\d{1,4}){1,3})"
 )
 _GPU = re2.compile(
-    r"\b(?:NVIDIA |Tesla |GeForce )?((?:[ABHLV]\d{2,3}|RTX ?(?:A?\d{4})|GTX ?\d{4}|[PT]4|MI\d{3}|910[AB]|H20|GB?200|L40S?)(?: ?Ti)?)"
-    r"(?:[- ](?:SXM\d?|PCIe|NVL|\d{2,3} ?GB)|\b)"
+    r"\b(?:NVIDIA |Tesla |GeForce )?((?:[ABHLV]\d{2,3}|RTX ?A?\d{4}|GTX ?\d{4}|[PT]4|MI\d{3}|910[AB]|H20|GB?200|L40S?)"
+    r"(?: ?Ti)?)(?:[- ](?:SXM\d?|PCIe|NVL|\d{2,3} ?GB)|\b)"
 )
 
 
@@ -170,7 +111,7 @@ def _understand(raw: list[RawLine], question: str) -> Query:
     for line in clean_lines(raw):
         cleaned.setdefault(line.text, line)
     lines = list(cleaned.values())
-    kinds = [_kinds_of(line.text) for line in lines]
+    kinds = [kinds_of(line.text) for line in lines]
     is_log = _is_log(lines, kinds)
     sentence = _sentence(lines, kinds, is_log)[:MAX_SENTENCE]
     full = "\n".join(filter(None, (question, sentence)))
@@ -181,7 +122,7 @@ def _understand(raw: list[RawLine], question: str) -> Query:
         lines=(*lines, *joined_lines(lines), *facts),
         sentence=full,
         error_lines=tuple(line.text.strip()[:MAX_ERROR_LENGTH] for _, line in judged[:MAX_ERROR_LINES]),
-        root=judged[0][1] if judged and judged[0][0] >= _WORTH["inner exception"] else None,
+        root=judged[0][1] if judged and judged[0][0] >= WORTH["inner exception"] else None,
         exceptions=tuple(dict.fromkeys(found[1] for line in lines if (found := _EXCEPTION.match(line.text)))),
         frames=_frames(lines, kinds),
         deaths=tuple(dict.fromkeys(found[0].strip() for line in lines if (found := _DEATH.search(line.text)))),
@@ -197,18 +138,17 @@ def _understand(raw: list[RawLine], question: str) -> Query:
     )
 
 
-def _kinds_of(text: str) -> frozenset[str]:
-    found = _KIND_SET.Match(text)
-    return frozenset(_NAMES[number] for number in found) if found else frozenset()  # type: ignore[union-attr]
-
-
 def _is_log(lines: list[Line], kinds: list[frozenset[str]]) -> bool:
     """Whether a program printed most of it: one certain line, or several likely ones, and not a sentence that quotes one."""
-    certain = sum(line.stamped or bool(own & _CERTAIN) for line, own in zip(lines, kinds, strict=True))
+    certain = sum(line.stamped or bool(own & CERTAIN) for line, own in zip(lines, kinds, strict=True))
     if not certain:
-        likely = sum(bool(own & _PROGRAM) for own in kinds)
+        likely = sum(bool(own & PROGRAM) for own in kinds)
         return likely >= 3 and 2 * likely > len(lines)
-    return certain > 1 or len(lines) == 1 and not _ASKS.search(lines[0].text) and not _CJK.search(lines[0].text) or len(lines) > 2
+    return (
+        certain > 1
+        or (len(lines) == 1 and not _ASKS.search(lines[0].text) and not _CJK.search(lines[0].text))
+        or len(lines) > 2
+    )
 
 
 def _sentence(lines: list[Line], kinds: list[frozenset[str]], is_log: bool) -> str:
@@ -217,13 +157,13 @@ def _sentence(lines: list[Line], kinds: list[frozenset[str]], is_log: bool) -> s
         return "\n".join(line.text.strip() for line, own in zip(lines, kinds, strict=True) if "heading" not in own)
     said = []
     for line, own in zip(lines, kinds, strict=True):
-        if line.stamped or "heading" in own or own & (_CERTAIN | {"follows"}):
+        if line.stamped or "heading" in own or own & (CERTAIN | {"follows"}):
             continue
         chinese = len(_CJK.findall(line.text))
         # A sample of training data in Chinese is no sentence of the user's: those are short, or near the beginning or the end.
-        if chinese >= 2 and (own.isdisjoint({"code", "place"}) or 4 * chinese > len(line.text)):
-            said.append(line.text.strip())
-        elif not own & _PROGRAM and len(line.text.split()) > 2 and _PERSON.search(line.text) and "chatter" not in own:
+        if (chinese >= 2 and (own.isdisjoint({"code", "place"}) or 4 * chinese > len(line.text))) or (
+            not own & PROGRAM and len(line.text.split()) > 2 and _PERSON.search(line.text) and "chatter" not in own
+        ):
             said.append(line.text.strip())
     return "\n".join(said)
 
@@ -232,11 +172,11 @@ def _judged(lines: list[Line]) -> list[tuple[float, Line]]:
     """Each line that may decide, with how much it says about the cause; the first of equals is the likelier root."""
     judged = []
     for line in lines:
-        own = _kinds_of(line.text)
-        worth = sum(_WORTH.get(kind, 0.0) for kind in own) + 0.5 * line.stamped
+        own = kinds_of(line.text)
+        worth = sum(WORTH.get(kind, 0.0) for kind in own) + 0.5 * line.stamped
         if "error" not in own and not own & {"metrics", "kernel", "exception", "inner exception", "build", "death"}:
             continue
-        if "heading" in own or worth <= -4 or _CJK.search(line.text) and not line.stamped and not own & _CERTAIN:
+        if "heading" in own or worth <= -4 or (_CJK.search(line.text) and not line.stamped and not own & CERTAIN):
             continue
         judged.append((worth, line))
     return judged

@@ -22,8 +22,7 @@ Scores = npt.NDArray[np.float32]
 
 # What is known of an entry before it is judged, each a number:
 FEATURES = (
-    "coverage",  # BM25 over the most that a document could score with these words
-    "amount",  # logarithm of 1 + BM25: a single common word covers itself, and says little
+    "amount",  # logarithm of 1 + BM25
     "likeness",  # of its nearest vectors, 0 as another entry's text and 1 as its own; 0 without vectors
     "lead",  # over the best other, in summed z-scores of BM25 and likeness
     "strong",  # a message that only this problem prints
@@ -89,7 +88,6 @@ class Evidence:
     matches: dict[str, list[Match]]
     yields_to: dict[str, tuple[str, ...]]
     bm25: Scores
-    ceiling: float
     dense: Scores | None
     is_log: bool = False
     has_failure: bool = False
@@ -157,7 +155,6 @@ def features(evidence: Evidence, yielded: dict[str, tuple[str, ...]]) -> npt.NDA
     order = np.sort(combined)
     best, second = order[-1], order[-2] if size > 1 else order[-1]
     column = {name: values[:, number] for number, name in enumerate(FEATURES)}
-    column["coverage"][:] = evidence.bm25 / max(evidence.ceiling, 1e-9)
     column["amount"][:] = np.log1p(evidence.bm25)
     column["likeness"][:] = likeness
     column["lead"][:] = np.clip(combined - np.where(combined == best, second, best), -MAX_LEAD, MAX_LEAD)

@@ -104,9 +104,7 @@ class _Sieve:
         """All lines kept, once each, in order."""
         end = self._tail[0][0] if self._tail else 0
         middle = [item for item in (*self._first, *self._last) if item[0] < end]
-        return [
-            RawLine(line.decode("utf-8", errors="replace"), number) for number, line in (*self._head, *middle, *self._tail)
-        ]
+        return [RawLine(line.decode("utf-8", errors="replace"), number) for number, line in (*self._head, *middle, *self._tail)]
 
 
 def _telling_lines(block: bytes, number: int) -> set[int]:

@@ -14,6 +14,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+from indexer.background import read_background
 from indexer.denoise import Line
 from indexer.entry import (
     FIXED_HEADINGS,
@@ -29,7 +30,6 @@ from indexer.entry import (
     headings,
     outside_fences,
     parse_body,
-    read_background,
     read_text,
 )
 from indexer.errors import EntryError

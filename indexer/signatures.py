@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import re2
 
+from indexer.background import Background
 from indexer.denoise import Line
-from indexer.entry import Background, Entry, Signature
+from indexer.entry import Entry, Signature
 from indexer.errors import KbaskError
 
 MAX_REPETITION = 100

@@ -17,9 +17,11 @@ from tests.conftest import ROOT
 ORDER = [
     "indexer.errors",
     "indexer.entry",
+    "indexer.background",
     "indexer.reading",
     "indexer.denoise",
     "indexer.facts",
+    "indexer.kinds",
     "indexer.query",
     "indexer.passages",
     "indexer.signatures",
