@@ -29,6 +29,7 @@ WORDS: dict[Language, dict[str, str]] = {
         "near": "Nearest others", "none": "No entry fits.", "none_more": "What you describe is not in the knowledge base, or "
         "too little of it was in your input. Paste the whole traceback, or ask with the library and the step named.",
         "known": "It looks like a known kind of problem that has no entry yet: {about}.",
+        "elsewhere": "It reads like a question about something else than training language models.",
         "nearest": "Nearest entries", "yields": "It can follow from another problem in the same input: {ids}",
         "first": "First failure in your input: `{line}` (line {number}). Look there first.",
         "follows": "What follows from it in the same input: {ids}",
@@ -42,6 +43,7 @@ WORDS: dict[Language, dict[str, str]] = {
         "near": "相近条目", "none": "没有合适的条目。", "none_more": "知识库里没有这个问题，或者输入的信息太少。"
         "请贴出完整的 traceback，或者写明用的库和出错的步骤再问一次。",
         "known": "看起来是已知的一类问题，但还没有写成条目：{about}。",
+        "elsewhere": "看起来问的不是训练大语言模型的事。",
         "nearest": "最接近的条目", "yields": "同一份输入里还有可能先发生的问题：{ids}",
         "first": "输入里最先出错的是 `{line}`（第 {number} 行），先看这里。",
         "follows": "同一份输入里由它引起的：{ids}",
@@ -223,7 +225,8 @@ def abstain(hits: list[Hit], index: Index, language: Language) -> Answer:
     words = WORDS[language]
     known = index.background[hits[0].behind] if hits and hits[0].behind else None
     about = known.about if known else ""
-    blocks = [f"**{words['none']}** {words['known'].format(about=about) if about else words['none_more']}"]
+    more = words["known"].format(about=about) if about else words["elsewhere"] if known else words["none_more"]
+    blocks = [f"**{words['none']}** {more}"]
     following = [hit.entry_id for hit in hits if known and known.id in hit.yielded_to]
     if following:
         blocks.append(words["follows"].format(ids=_names(following)))

@@ -165,9 +165,10 @@ def features(evidence: Evidence, yielded: dict[str, tuple[str, ...]]) -> npt.NDA
         column["yielded"][number] = strong and bool(yielded.get(id_))
         column["weak"][number] = bool(found) and not strong
         column["bare"][number] = evidence.is_log and not found
-    # Where the message itself is there, it does not matter in whose field.
-    column["field"][:] = min(evidence.field, MAX_FIELD) * (1 - column["strong"])
-    column["foreign"][:] = min(evidence.foreign, MAX_FOREIGN) * (1 - column["strong"])
+    # In a log that has the message itself, it does not matter in whose field; a question may only quote it.
+    elsewhere = 1 - column["strong"] * evidence.is_log
+    column["field"][:] = min(evidence.field, MAX_FIELD) * elsewhere
+    column["foreign"][:] = min(evidence.foreign, MAX_FOREIGN) * elsewhere
     column["unexplained"][:] = column["bare"] * evidence.has_failure
     column["lead"][:] = np.maximum(column["lead"], np.where(column["strong"] > 0, 0.0, -MAX_LEAD))
     column["other"][:] = column["strong"].any() * (1 - column["strong"])

@@ -48,10 +48,15 @@ def test_scores_are_those_of_the_formula() -> None:
     assert bm25.scores(["zero"]) == pytest.approx([expected, 0, 0], rel=1e-6)
 
 
-def test_a_repeated_or_unknown_word_adds_nothing_and_the_ceiling_is_never_passed() -> None:
+def test_a_repeated_or_unknown_word_adds_nothing() -> None:
     bm25 = Bm25.build(["loss zero", "watchdog timeout"])
     assert np.array_equal(bm25.scores(["zero", "zero", "unheard"]), bm25.scores(["zero"]))
-    assert bm25.scores(["loss", "zero"]).max() < bm25.ceiling(["loss", "zero"]) < bm25.ceiling(["loss", "zero", "unheard"])
+
+
+def test_words_of_this_field_count_for_it_and_those_of_others_against() -> None:
+    bm25 = Bm25.build(["loss zero", "bake bread"], ours=["loss zero", "the loss"], others=["bake bread", "the oven"])
+    assert bm25.field(["loss"]) > 0 > bm25.field(["bake"])
+    assert bm25.field(["the"]) == bm25.field(["unheard"]) == bm25.field([]) == 0
 
 
 def test_an_empty_collection_and_an_empty_query_have_scores() -> None:

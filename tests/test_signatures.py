@@ -9,9 +9,9 @@ import time
 
 import pytest
 
-from indexer.denoise import clean_lines
 from indexer.entry import Entry
 from indexer.index import Index
+from indexer.query import Query
 from indexer.signatures import SignatureSet, longest_literal, pattern_faults
 
 
@@ -54,7 +54,9 @@ def test_every_signature_of_the_entries_means_the_same_to_javascript(index: Inde
     if not node:
         pytest.skip("node is not installed: JavaScript's reading of the signatures was not checked")
     patterns = [signature.pattern for entry in index.entries.values() for signature in entry.signatures]
-    lines = [line.text for entry in index.entries.values() for sample in entry.samples for line in clean_lines(sample)]
+    lines = [
+        line.text for entry in index.entries.values() for sample in entry.samples for line in Query.from_text(sample).lines
+    ]
     script = "const {patterns, lines} = JSON.parse(require('fs').readFileSync(0)); " \
         "console.log(JSON.stringify(patterns.map(p => lines.map(l => new RegExp(p, 'u').test(l)))))"  # fmt: skip
     done = subprocess.run(
@@ -71,7 +73,7 @@ def test_every_signature_of_the_entries_means_the_same_to_javascript(index: Inde
 
 def test_each_signature_is_reported_once_at_its_first_line(index: Index) -> None:
     entry = index.entries["nccl-watchdog-timeout"]
-    lines = list(clean_lines("hello\n" + entry.samples[0] * 3))
+    lines = Query.from_text("hello\n" + entry.samples[0] * 3).lines
     matches = SignatureSet([entry]).match(lines)
     assert matches
     assert len({match.signature for match in matches}) == len(matches)
@@ -80,12 +82,12 @@ def test_each_signature_is_reported_once_at_its_first_line(index: Index) -> None
 
 def test_no_entries_match_nothing() -> None:
     entries: list[Entry] = []
-    assert SignatureSet(entries).match(clean_lines("anything")) == []
+    assert SignatureSet(entries).match(Query.from_text("anything").lines) == []
 
 
 def test_a_long_hostile_line_takes_linear_time(index: Index) -> None:
     signatures = SignatureSet(index.entries.values())
-    line = list(clean_lines("Watchdog caught collective " * 40_000))
+    line = Query.from_text("Watchdog caught collective " * 40_000).lines
     start = time.perf_counter()
     signatures.match(line)
     assert time.perf_counter() - start < 5
