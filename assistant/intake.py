@@ -10,6 +10,7 @@ from typing import TextIO
 
 from indexer.errors import InputError
 from indexer.query import Query
+from indexer.reading import is_binary
 
 PIPE_SECONDS = 0.2
 PEEK = 4096
@@ -24,7 +25,7 @@ def read_query(words: tuple[str, ...], say: Callable[[str], None]) -> Query:
         " ".join(word for word in words if word != "-").encode("utf-8", errors="surrogateescape").decode(errors="replace")
     )
     stream = _log(words, say)
-    if stream and is_binary(stream):
+    if stream and is_binary(stream.peek(PEEK)[:PEEK]):
         if not question:
             raise InputError("The input is binary, not text. Give a log or a question.")
         say("kbask: the input is binary, not text; only the question is looked at.")
@@ -38,12 +39,6 @@ def read_query(words: tuple[str, ...], say: Callable[[str], None]) -> Query:
 def is_terminal(stream: TextIO | None) -> bool:
     """Whether somebody sits at the other end; a stream may be closed (`kbask <&-`)."""
     return stream is not None and not stream.closed and stream.isatty()
-
-
-def is_binary(stream: BufferedReader) -> bool:
-    """Whether a stream begins with NULs that are not those of UTF-16."""
-    data = stream.peek(PEEK)[:PEEK]
-    return b"\0" in data and not data.startswith((b"\xff\xfe", b"\xfe\xff")) and data.count(0) < len(data) // 4
 
 
 def _log(words: tuple[str, ...], say: Callable[[str], None]) -> BufferedReader | None:

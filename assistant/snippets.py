@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from indexer.entry import Entry, Snippet
+from indexer.entry import Entry, Snippet, read_text, script_block
 from indexer.errors import KbaskError, UnknownEntryError
 
 
@@ -40,17 +40,18 @@ def find(entry: Entry, name: str | None) -> Snippet:
     raise UnknownEntryError(f"{entry.id} has no snippet {name!r}. It has {names}")
 
 
-_BLOCK = re.compile(r"^# /// script\n((?:#(?: .*)?\n)*?)# ///$", re.MULTILINE)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def dependencies(path: Path) -> list[str]:
-    """The requirements in a script's PEP 723 block."""
-    match = _BLOCK.search(path.read_text(encoding="utf-8"))
-    if not match:
-        return []
-    text = "".join(line[2:] + "\n" for line in match[1].splitlines())
-    return [str(requirement) for requirement in tomllib.loads(text).get("dependencies", [])]
+    """The requirements in a script's PEP 723 block; raises KbaskError where it is not of its form."""
+    try:
+        named = tomllib.loads(script_block(read_text(path)) or "").get("dependencies", [])
+    except (ValueError, RecursionError) as error:
+        raise KbaskError(f"{path}: its PEP 723 block is no TOML: {error}") from error
+    if not isinstance(named, list) or not all(isinstance(requirement, str) for requirement in named):
+        raise KbaskError(f"{path}: the dependencies in its PEP 723 block are no list of texts")
+    return named
 
 
 def missing(requirements: Sequence[str]) -> list[str]:

@@ -7,11 +7,14 @@ import sys
 
 import click
 
-from indexer.entry import outside_fences
+from indexer.entry import HEADING, outside_fences
 from indexer.passages import cells, one_line
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-_INLINE = re.compile(r"(`+)(.+?)\1|\*\*(.+?)\*\*|\[([^\]]+)\]\(([^)\s]+)\)|(https?://[^\s)>]+)")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+# Bounds, so that marks which are opened and never closed take linear time.
+_INLINE = re.compile(
+    r"(?<!`)(`++)(.{1,2000}?)(?<!`)\1(?!`)|\*\*(.{1,2000}?)\*\*|\[([^\[\]]{1,500})\]\(([^)\s]{1,2000})\)|(https?://[^\s)>]+)"
+)
 _ITEM = re.compile(r"(\s*)(\d+\.|[-*])(\s+)(.*)")
 # A break may come before any Chinese character, but not before closing punctuation.
 _UNIT = re.compile(
@@ -48,8 +51,9 @@ def render(markdown: str, width: int = 80, colour: bool = False) -> str:
                 lines.append("")
         elif line.startswith("#"):
             flush()
-            heading = re.sub(r"^#+\s+", "", re.sub(r"\s+\{#[^}]*\}$", "", line))
-            lines.extend(_styled(text, colour, bold=True, underline=line.startswith("# ")) for text in wrap(heading, width))
+            heading = HEADING.fullmatch(line)
+            rows = wrap(str(heading[2]) if heading else line, width)
+            lines.extend(_styled(text, colour, bold=True, underline=line.startswith("# ")) for text in rows)
         elif line.lstrip().startswith("|"):
             flush()
             lines.append(line)

@@ -75,11 +75,17 @@ def fit(values: Array, labels: Array, weights: Array) -> Array:
         free &= ~wrong
 
 
+def table_of(evidence: Evidence) -> Array:
+    """(entries, FEATURES) of the features of each entry."""
+    rows = features(evidence, yields(evidence))[: len(evidence.entry_ids)]
+    return np.array([[row[name] for name in FEATURES] for row in rows], dtype=np.float64)
+
+
 def weigh(observed: Sequence[Observed]) -> dict[str, float]:
     """The weights that tell whether the entry that leads by them is the right one."""
     answerable = sum(case.slug is not None for case, _ in observed)
     shares = np.array([0.5 / (answerable if case.slug else len(observed) - answerable) for case, _ in observed]) * len(observed)
-    tables = [features(evidence, yields(evidence))[: len(evidence.entry_ids)] for _, evidence in observed]
+    tables = [table_of(evidence) for _, evidence in observed]
     weights = dict(START)
     for _ in range(ROUNDS):
         vector = np.array([weights[name] for name in FEATURES])
@@ -94,7 +100,8 @@ def weigh(observed: Sequence[Observed]) -> dict[str, float]:
 def calibrate(observed: Sequence[Observed]) -> Constants:
     """The constants that these cases ask for."""
     words = weigh([(case, replace(evidence, dense=None)) for case, evidence in observed])
-    both = weigh([(case, evidence) for case, evidence in observed if evidence.dense is not None])
+    embedded = [(case, evidence) for case, evidence in observed if evidence.dense is not None]
+    both = weigh(embedded) if embedded else words
     constants = Constants(both=both, words=words, threshold=0.5, undecided=UNDECIDED)
     sure = [probability(rank(evidence, constants)[0].score) for case, evidence in observed if case.slug]
     return replace(constants, threshold=round(min(float(np.quantile(sure, WRONG_REFUSALS)), 0.5), 3))

@@ -34,7 +34,7 @@ from indexer.ranking import Constants, Evidence, probability, rank, read_constan
 PICTURE = Path(__file__).parent / "reliability.svg"
 Array = npt.NDArray[np.floating]
 Change = Callable[[Evidence], Evidence]
-# Figure, part of the cases, target, floor in CI. The targets are those of the task; the floors leave room for chance.
+# Figure, part of the cases, target, floor in CI, which leaves room for chance.
 TARGETS = (
     ("top1", "log", 0.97, 0.93), ("top3", "log", 0.99, 0.95), ("top1", "question", 0.85, 0.85),
     ("top3", "question", 0.95, 0.95), ("refused", "group far", 0.99, 0.95), ("refused", "group near", 0.90, 0.80),
@@ -57,7 +57,7 @@ def without_background(evidence: Evidence) -> Evidence:
 
 PARTS: dict[str, Change] = {
     "without signatures": lambda evidence: replace(evidence, matches={}),
-    "without BM25": lambda evidence: replace(evidence, bm25=np.zeros_like(evidence.bm25)),
+    "without BM25": lambda evidence: replace(evidence, bm25=[0.0] * len(evidence.bm25)),
     "without vectors": lambda evidence: replace(evidence, dense=None),
     "without background": without_background,
     "without words of other fields": lambda evidence: replace(evidence, field=0.0),

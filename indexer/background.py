@@ -16,13 +16,18 @@ from indexer.errors import EntryError
 
 @dataclass(frozen=True)
 class Background:
-    """What no entry answers: a known problem whose entry is not written yet, with what it is `about`, or a topic of another
-    field, which has no `about`; how people put it, and what it prints."""
+    """What no entry answers: a known problem whose entry is not written yet, with what it is `about`, or a topic that none is
+    planned for, of this field (`training-...`) or of another (`elsewhere-...`); how people put it, and what it prints."""
 
     id: str
     about: str
     asks: tuple[str, ...] = ()
     signatures: tuple[Signature, ...] = ()
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is of this field: planned, or about training without an entry planned."""
+        return not self.id.startswith("elsewhere-")
 
 
 def read_background(root: Path) -> list[Background]:

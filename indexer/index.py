@@ -11,12 +11,11 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import compress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from indexer import lexical, storage, vectors
+from indexer import lexical, storage
 from indexer.background import Background, read_apart, read_background, read_foreign_names
 from indexer.embedding import NONE, Embedder, Progress, installed_version, load_embedder
 from indexer.entry import Entry, Signature, entry_folders, read_source, to_entry
@@ -29,7 +28,10 @@ from indexer.ranking import Evidence, Hit, probability, rank, read_constants
 from indexer.signatures import Match, SignatureSet
 from indexer.storage import Files
 
-FORMAT = 5
+if TYPE_CHECKING:
+    from indexer.vectors import VectorSearch
+
+FORMAT = 6
 READ_TRIES = 3
 QUERY_TOKENS = 64  # Embedding costs 1.2 ms a token, and what decides stands at the front.
 COMMON = 0.15  # Share of an entry's asks from which on a term stands for the entry, not for one of its causes.
@@ -98,39 +100,24 @@ def build_files(
         *("\n".join([known.about, *known.asks]) for known in collection.background),
     ]
     ours = [ask for entry in collection.entries for page in entry.pages.values() for ask in page.asks]
-    ours += [ask for known in collection.background if known.about for ask in known.asks]
-    others = [ask for known in collection.background if not known.about for ask in known.asks]
+    ours += [ask for known in collection.background if known.is_ours for ask in known.asks]
+    others = [ask for known in collection.background if not known.is_ours for ask in known.asks]
     bm25 = Bm25.build(documents, ours, others)
-    count = len(collection.entries) + sum(bool(known.about) for known in collection.background)
-    files["foreign.json"] = storage.to_json(kept_names(collection.foreign_names, documents[:count]))
+    of_this_field = [True] * len(collection.entries) + [known.is_ours for known in collection.background]
+    files["foreign.json"] = storage.to_json(kept_names(collection.foreign_names, compress(documents, of_this_field)))
     files["vocabulary.json"] = storage.to_json(list(bm25.vocabulary))
     for name in _BM25_ARRAYS:
-        files[f"bm25-{name}.npy"] = storage.to_npy(getattr(bm25, name))
+        files[f"bm25-{name}.bin"] = storage.to_bytes(getattr(bm25, name))
     if embedder:
+        from indexer import vectors
+
         texts = [embedded_texts(entry) for entry in collection.entries]
-        texts += [list(filter(None, (known.about, *known.asks))) for known in collection.background]
-        owned = [(number, text) for number, own in enumerate(texts) for text in own]
-        have = [vectors.read_vectors(vectors.SHIPPED), *map(_vectors_of, known)]
-        keys, matrix = vectors.embed_missing([text for _, text in owned], embedder, have, progress)
-        owners = np.array([number for number, _ in owned], dtype=np.int32)
-        files["vector-owners.npy"] = storage.to_npy(owners)
-        files["vector-scale.npy"] = storage.to_npy(vectors.scale(matrix, owners))
-        files["vector-keys.npy"] = storage.to_npy(np.frombuffer(b"".join(keys), dtype=np.uint8).reshape(-1, 32))
-        files["vectors.npy"] = storage.to_npy(matrix)
+        texts += [list(filter(None, (beside.about, *beside.asks))) for beside in collection.background]
+        files |= vectors.build_files(texts, embedder, known, progress)
     return files
 
 
-_BM25_ARRAYS = ("starts", "documents", "weights", "idf", "fields")
-
-
-def _vectors_of(folder: Path) -> dict[bytes, vectors.Half]:
-    """The vectors of another index, by key; none when it is damaged or has none."""
-    try:
-        _, files = storage.read(folder)
-        keys, matrix = (storage.from_npy(files[name]) for name in ("vector-keys.npy", "vectors.npy"))
-    except (IndexDamagedError, KeyError):
-        return {}
-    return dict(zip(map(bytes, keys), matrix, strict=True))
+_BM25_ARRAYS = {"starts": "i", "documents": "i", "weights": "f", "idf": "f", "fields": "f"}
 
 
 def make_manifest(files: Files, embedder: Embedder | None) -> dict[str, Any]:
@@ -254,12 +241,14 @@ class Index:
     @cached_property
     def _bm25(self) -> Bm25:
         vocabulary = {term: number for number, term in enumerate(json.loads(self._files["vocabulary.json"]))}
-        arrays = {name: storage.from_npy(self._files[f"bm25-{name}.npy"]) for name in _BM25_ARRAYS}
+        arrays = {name: storage.from_bytes(kind, self._files[f"bm25-{name}.bin"]) for name, kind in _BM25_ARRAYS.items()}
         return Bm25(vocabulary, size=len(self.entries) + len(self.background), **arrays)
 
     @cached_property
-    def _vector_search(self) -> vectors.VectorSearch:
-        return vectors.VectorSearch(storage.from_npy(self._files["vectors.npy"]))
+    def _vectors(self) -> VectorSearch:
+        from indexer.vectors import VectorSearch
+
+        return VectorSearch(self._files, len(self.entries) + len(self.background))
 
     @cached_property
     def _embedder(self) -> Embedder | None:
@@ -272,16 +261,12 @@ class Index:
             )
         return embedder
 
-    def _likeness(self, text: str) -> vectors.Cosines | None:
-        """Likeness of the text to the nearest vectors of each entry and of the background, (n + background,), on a scale where
-        0 is that of another entry's text and 1 that of the same entry's; None without an embedder or without a text."""
+    def _likeness(self, text: str) -> list[float] | None:
+        """Likeness of the text to each entry and then to the background; None without an embedder or without a text."""
         if not text.strip() or not self.entries or self._embedder is None:
             return None
         query = self._embedder.embed([self._embedder.clip(text, QUERY_TOKENS)], "query")[0]
-        owners = storage.from_npy(self._files["vector-owners.npy"])
-        best = vectors.nearest_mean(self._vector_search.scores(query), owners, len(self.entries) + len(self.background))
-        low, high = storage.from_npy(self._files["vector-scale.npy"])
-        return np.asarray((best - low) / max(high - low, 1e-3), dtype=np.float32)
+        return self._vectors.likeness(query)
 
     def _closeness(self, entry: Entry, found: list[Passage], terms: set[str]) -> dict[str, float]:
         """How near each passage is to what the user says, by id, 0 to 1: how much of its telling terms it has.
@@ -298,7 +283,7 @@ class Index:
             count = sum(term in heading or term in words for _, heading, words in has)
             asked = sum(term in words for words in asks)
             if number is not None and count and asked <= COMMON * len(asks):
-                weight[term] = float(self._bm25.idf[number]) * math.log(1 + (len(has) + len(asks)) / (count + asked))
+                weight[term] = self._bm25.idf[number] * math.log(1 + (len(has) + len(asks)) / (count + asked))
         total = sum(weight.values()) + ENOUGH
         closeness: dict[str, float] = {}
         for id_, heading, words in has:

@@ -6,12 +6,11 @@ Tokens are words, lower case, English plurals and endings off; identifiers whole
 
 from __future__ import annotations
 
+import math
 import re
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
-
-import numpy as np
-import numpy.typing as npt
 
 K1 = 1.5
 B = 0.75
@@ -51,16 +50,20 @@ def stem(word: str) -> str:
 
 
 class Bm25:
-    """BM25 as postings: for each term, the documents that have it and its weight there."""
+    """BM25 as postings: for each term, the documents that have it and its weight there.
+
+    `starts` (terms + 1) says where each term's postings begin in `documents` and `weights`; `idf` and `fields` are by term.
+    Plain arrays: a query adds up some thousand numbers, which takes a millisecond, and numpy takes 60 to import.
+    """
 
     def __init__(
         self,
         vocabulary: dict[str, int],
-        starts: npt.NDArray[np.int32],
-        documents: npt.NDArray[np.int32],
-        weights: npt.NDArray[np.float32],
-        idf: npt.NDArray[np.float32],
-        fields: npt.NDArray[np.float32],
+        starts: array[int],
+        documents: array[int],
+        weights: array[float],
+        idf: array[float],
+        fields: array[float],
         size: int,
     ) -> None:
         self.vocabulary, self.starts, self.documents = vocabulary, starts, documents
@@ -70,53 +73,50 @@ class Bm25:
     def build(cls, texts: Sequence[str], ours: Sequence[str] = (), others: Sequence[str] = ()) -> Bm25:
         """Postings of one document a text, and what short texts of this field and of others tell of each term."""
         counts = [Counter(tokens(text)) for text in texts]
-        lengths = np.array([sum(count.values()) for count in counts], dtype=np.float64)
-        mean = lengths.mean() if len(lengths) else 1.0
+        lengths = [sum(count.values()) for count in counts]
+        mean = sum(lengths) / len(lengths) if lengths else 1.0
         vocabulary = {term: number for number, term in enumerate(sorted({term for count in counts for term in count}))}
         postings: list[list[tuple[int, int]]] = [[] for _ in vocabulary]
         for document, count in enumerate(counts):
             for term, frequency in count.items():
                 postings[vocabulary[term]].append((document, frequency))
-        idf = np.array(
-            [np.log(1 + (len(texts) - len(posting) + 0.5) / (len(posting) + 0.5)) for posting in postings],
-            dtype=np.float32,
-        )
-        flat = [(document, frequency) for posting in postings for document, frequency in posting]
-        documents = np.array([document for document, _ in flat], dtype=np.int32)
-        frequencies = np.array([frequency for _, frequency in flat], dtype=np.float64)
-        starts = np.cumsum([0, *(len(posting) for posting in postings)]).astype(np.int32)
-        saturation = frequencies + K1 * (1 - B + B * lengths[documents] / mean) if len(flat) else frequencies
-        weights = np.repeat(idf, np.diff(starts)) * frequencies * (K1 + 1) / saturation if len(flat) else frequencies
-        fields = field_weights(list(vocabulary), ours, others)
-        return cls(vocabulary, starts, documents, weights.astype(np.float32), idf, fields, len(texts))
+        idf = array("f", (math.log(1 + (len(texts) - len(found) + 0.5) / (len(found) + 0.5)) for found in postings))
+        starts, documents, weights = array("i", [0]), array("i"), array("f")
+        for found, rarity in zip(postings, idf, strict=True):
+            for document, frequency in found:
+                saturation = frequency + K1 * (1 - B + B * lengths[document] / mean)
+                documents.append(document)
+                weights.append(rarity * frequency * (K1 + 1) / saturation)
+            starts.append(len(documents))
+        return cls(vocabulary, starts, documents, weights, idf, field_weights(vocabulary, ours, others), len(texts))
 
-    def scores(self, query: Sequence[str]) -> npt.NDArray[np.float32]:
-        """BM25 of each document, (n,) float32; a term counts once however often the query repeats it."""
-        scores = np.zeros(self.size, dtype=np.float32)
+    def scores(self, query: Sequence[str]) -> list[float]:
+        """BM25 of each document; a term counts once however often the query repeats it."""
+        scores = [0.0] * self.size
         for term in dict.fromkeys(query):
             number = self.vocabulary.get(term)
             if number is not None:
-                posting = slice(self.starts[number], self.starts[number + 1])
-                scores[self.documents[posting]] += self.weights[posting]
+                for place in range(self.starts[number], self.starts[number + 1]):
+                    scores[self.documents[place]] += self.weights[place]
         return scores
 
     def field(self, query: Sequence[str]) -> float:
         """How much the query's words are those of this field, above 0, or of others, below; longer queries not the more."""
         terms = dict.fromkeys(query)
-        total = sum(float(self.fields[number]) for term in terms if (number := self.vocabulary.get(term)) is not None)
+        total = sum(self.fields[number] for term in terms if (number := self.vocabulary.get(term)) is not None)
         return float(total / (len(terms) + 4) ** 0.5)
 
 
 MAX_FIELD = 3.0  # Of one term: more would be chance, with a few thousand texts.
 
 
-def field_weights(vocabulary: Iterable[str], ours: Sequence[str], others: Sequence[str]) -> npt.NDArray[np.float32]:
-    """For each term the log-odds that a text with it is one of ours, not of another field: (terms,) float32; zeros where
-    there is nothing to compare with."""
-    if not ours or not others:
-        return np.zeros(len(list(vocabulary)), dtype=np.float32)
+def field_weights(vocabulary: Iterable[str], ours: Sequence[str], others: Sequence[str]) -> array[float]:
+    """For each term the log-odds that a text with it is one of ours, not of another field; zeros where there is nothing to
+    compare with."""
     here, there = (Counter(term for text in texts for term in set(tokens(text))) for texts in (ours, others))
-    share = np.log([(here[term] + 1) / (len(ours) + 2) for term in vocabulary])
-    share -= np.log([(there[term] + 1) / (len(others) + 2) for term in vocabulary])
-    seen = np.array([here[term] + there[term] > 0 for term in vocabulary])
-    return np.asarray(np.clip(share, -MAX_FIELD, MAX_FIELD) * seen, dtype=np.float32)
+    weights = array("f")
+    for term in vocabulary:
+        known = ours and others and here[term] + there[term]
+        share = math.log((here[term] + 1) / (len(ours) + 2)) - math.log((there[term] + 1) / (len(others) + 2))
+        weights.append(min(max(share, -MAX_FIELD), MAX_FIELD) if known else 0.0)
+    return weights

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from indexer.entry import PAGE_FILES, Source, read_source
 from indexer.errors import EntryError
 from indexer.rules import RULES, Context
+
+MAX_MESSAGE = 500  # Characters: a message names what it is about, and that may be long.
+# What a rule reads must be of the right shape and size: a group stands back where one before it has found a fault.
+GROUPS: tuple[Iterable[str], ...] = (("KB001", "KB002"), ("KB020",), RULES)
 
 
 @dataclass(frozen=True)
@@ -25,10 +29,10 @@ class Fault:
 
 
 def lint_source(source: Source, context: Context) -> list[Fault]:
-    """All faults of one entry, by file and line; the rules on values stand back where the front matter has no right shape."""
-    faults = [fault for code in ("KB001", "KB002") for fault in _apply(code, source, context)]
-    if not faults:
-        faults = [fault for code in RULES for fault in _apply(code, source, context)]
+    """All faults of one entry, by file and line; those of the first group of rules that finds any."""
+    faults: list[Fault] = []
+    for codes in GROUPS:
+        faults = faults or [fault for code in codes for fault in _apply(code, source, context)]
     return sorted(faults, key=lambda fault: (fault.path, fault.line, fault.code))
 
 
@@ -56,4 +60,5 @@ def _candidates(root: Path) -> list[Path]:
 def _apply(code: str, source: Source, context: Context) -> Iterator[Fault]:
     for where, line, message in RULES[code](source, context):
         path = where if isinstance(where, Path) else source.path(where)
-        yield Fault(str(path), line, code, message)
+        text = message.replace("\n", " ")
+        yield Fault(str(path), line, code, text if len(text) <= MAX_MESSAGE else f"{text[:MAX_MESSAGE]}…")

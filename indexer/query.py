@@ -86,7 +86,7 @@ _DEATH = re.compile(
     r"(?i)exit ?code\W{1,12}-?\d{1,3}|exit status \d{1,3}|退出码\W{0,4}-?\d{1,3}|\bSIG(?:KILL|SEGV|ABRT|BUS|HUP)\b|^\s*Killed\b"
 )
 _PACKAGE = re.compile(r"\s*(?:- )?[\w.-]+(?:\[[\w,]+\])?(?: +|==| ?@ ?|: )v?\d[\w.+-]*\s*$")
-_PLACE = re.compile(r"(?:site-packages/|dist-packages/)?((?:[\w-]+/){0,3}[\w-]+\.py)\"?(?:, line |:)\d+(?:,? in (\w+))?")
+_PLACE = re.compile(r"(?:.{0,300}(?:site|dist)-packages/)?((?:[\w-]+/){0,3}[\w-]+\.py)\"?(?:, line |:)\d+(?:,? in (\w+))?")
 _PERSON = re2.compile(
     r"[?？吗呢嘛]|(?i)\b(?:how|why|what|which|should|anyone|does (?:it|this|that|anyone)|do i|can i|my|i'm|i've|we|our|you"
     r"|please|help|thanks|hi|hello|tried|is there|same)\b|\bI\b"

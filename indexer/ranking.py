@@ -11,14 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 from indexer.passages import Passage
 from indexer.signatures import Match
 
 CONSTANTS_FILE = Path(__file__).parent / "data" / "ranking.json"
-Scores = npt.NDArray[np.float32]
 
 # What is known of an entry before it is judged, each a number:
 FEATURES = (
@@ -87,8 +83,8 @@ class Evidence:
     background_ids: Sequence[str]
     matches: dict[str, list[Match]]
     yields_to: dict[str, tuple[str, ...]]
-    bm25: Scores
-    dense: Scores | None
+    bm25: Sequence[float]
+    dense: Sequence[float] | None
     is_log: bool = False
     has_failure: bool = False
     field: float = 0.0
@@ -114,26 +110,25 @@ def rank(evidence: Evidence, constants: Constants) -> list[Ranked]:
         return []
     weights = constants.words if evidence.dense is None else constants.both
     yielded = yields(evidence)
-    values = features(evidence, yielded)
-    scores = values @ np.array([weights[name] for name in FEATURES]) + weights["intercept"]
+    rows = features(evidence, yielded)
+    scores = [weights["intercept"] + sum(weights[name] * value for name, value in row.items()) for row in rows]
     count = len(evidence.entry_ids)
     # A problem without an entry is named only where it is likelier than not: to something else, something is always nearest.
-    leader = int(np.argmax(scores))
+    leader = scores.index(max(scores))
     behind = evidence.background_ids[leader - count] if leader >= count and scores[leader] >= 0 else None
     places = {"bm25": _places(evidence.bm25[:count])}
     if evidence.dense is not None:
         places["dense"] = _places(evidence.dense[:count])
-    by_signature = sorted(
-        (id_ for id_ in evidence.entry_ids if id_ in evidence.matches), key=lambda id_: -scores[evidence.entry_ids.index(id_)]
-    )
+    order = sorted(range(count), key=lambda number: -scores[number])
+    matched = [number for number in order if evidence.entry_ids[number] in evidence.matches]
     ranked = []
-    for number, id_ in enumerate(evidence.entry_ids):
-        ranks = {signal: int(place[number]) for signal, place in places.items()}
-        if id_ in evidence.matches:
-            ranks["signature"] = by_signature.index(id_) + 1
-        own = dict(zip(FEATURES, map(float, values[number]), strict=True))
-        ranked.append(Ranked(id_, float(scores[number]), own, ranks, yielded.get(id_, ()), behind))
-    return sorted(ranked, key=lambda entry: -entry.score)
+    for number in order:
+        id_ = evidence.entry_ids[number]
+        ranks = {signal: place[number] for signal, place in places.items()}
+        if number in matched:
+            ranks["signature"] = matched.index(number) + 1
+        ranked.append(Ranked(id_, scores[number], rows[number], ranks, yielded.get(id_, ()), behind))
+    return ranked
 
 
 def yields(evidence: Evidence) -> dict[str, tuple[str, ...]]:
@@ -146,33 +141,43 @@ def yields(evidence: Evidence) -> dict[str, tuple[str, ...]]:
     }
 
 
-def features(evidence: Evidence, yielded: dict[str, tuple[str, ...]]) -> npt.NDArray[np.float64]:
-    """(n + background, len(FEATURES)) float64, a column a feature."""
-    size = len(evidence.bm25)
-    values = np.zeros((size, len(FEATURES)))
-    likeness = np.zeros(size) if evidence.dense is None else np.asarray(evidence.dense, dtype=np.float64)
-    combined = _standardised(evidence.bm25) + _standardised(likeness)
-    order = np.sort(combined)
-    best, second = order[-1], order[-2] if size > 1 else order[-1]
-    column = {name: values[:, number] for number, name in enumerate(FEATURES)}
-    column["amount"][:] = np.log1p(evidence.bm25)
-    column["likeness"][:] = likeness
-    column["lead"][:] = np.clip(combined - np.where(combined == best, second, best), -MAX_LEAD, MAX_LEAD)
+def features(evidence: Evidence, yielded: dict[str, tuple[str, ...]]) -> list[dict[str, float]]:
+    """For each entry and then of the background, each of FEATURES.
+
+    In plain Python: for some hundred problems that takes a millisecond, and numpy 60 to import.
+    """
+    likeness = evidence.dense or [0.0] * len(evidence.bm25)
+    combined = [a + b for a, b in zip(_standardised(evidence.bm25), _standardised(likeness), strict=True)]
+    best, second = sorted(combined, reverse=True)[:2] if len(combined) > 1 else (combined[0], combined[0])
+    has_strong = False
+    rows = []
     for number, id_ in enumerate([*evidence.entry_ids, *evidence.background_ids]):
         found = evidence.matches.get(id_, ())
-        strong = any(not match.signature.weak for match in found)
-        column["strong"][number] = strong and not yielded.get(id_)
-        column["yielded"][number] = strong and bool(yielded.get(id_))
-        column["weak"][number] = bool(found) and not strong
-        column["bare"][number] = evidence.is_log and not found
-    # In a log that has the message itself, it does not matter in whose field; a question may only quote it.
-    elsewhere = 1 - column["strong"] * evidence.is_log
-    column["field"][:] = min(evidence.field, MAX_FIELD) * elsewhere
-    column["foreign"][:] = min(evidence.foreign, MAX_FOREIGN) * elsewhere
-    column["unexplained"][:] = column["bare"] * evidence.has_failure
-    column["lead"][:] = np.maximum(column["lead"], np.where(column["strong"] > 0, 0.0, -MAX_LEAD))
-    column["other"][:] = column["strong"].any() * (1 - column["strong"])
-    return values
+        says_so = any(not match.signature.weak for match in found)
+        strong = says_so and not yielded.get(id_)
+        has_strong |= strong
+        lead = combined[number] - (second if combined[number] == best else best)
+        bare = evidence.is_log and not found
+        # In a log that has the message itself, it does not matter in whose field; a question may only quote it.
+        elsewhere = not (strong and evidence.is_log)
+        rows.append(
+            {
+                "amount": math.log1p(evidence.bm25[number]),
+                "likeness": likeness[number],
+                "lead": min(max(lead, 0.0 if strong else -MAX_LEAD), MAX_LEAD),
+                "strong": float(strong),
+                "weak": float(bool(found) and not says_so),
+                "yielded": float(says_so and not strong),
+                "other": 0.0,
+                "bare": float(bare),
+                "unexplained": float(bare and evidence.has_failure),
+                "field": min(evidence.field, MAX_FIELD) * elsewhere,
+                "foreign": min(evidence.foreign, MAX_FOREIGN) * elsewhere,
+            }
+        )
+    for row in rows:
+        row["other"] = float(has_strong and not row["strong"])
+    return rows
 
 
 def probability(log_odds: float) -> float:
@@ -180,11 +185,15 @@ def probability(log_odds: float) -> float:
     return 1 / (1 + math.exp(-min(max(log_odds, -50.0), 50.0)))
 
 
-def _standardised(scores: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-    return np.asarray((scores - scores.mean()) / max(float(scores.std()), 1e-6), dtype=np.float64)
+def _standardised(scores: Sequence[float]) -> list[float]:
+    mean = sum(scores) / len(scores)
+    deviation = math.sqrt(sum((score - mean) ** 2 for score in scores) / len(scores))
+    return [(score - mean) / max(deviation, 1e-6) for score in scores]
 
 
-def _places(scores: Scores) -> npt.NDArray[np.int64]:
-    places = np.empty(len(scores), dtype=np.int64)
-    places[np.argsort(-scores, kind="stable")] = np.arange(1, len(scores) + 1)
+def _places(scores: Sequence[float]) -> list[int]:
+    order = sorted(range(len(scores)), key=lambda number: -scores[number])
+    places = [0] * len(scores)
+    for place, number in enumerate(order, 1):
+        places[number] = place
     return places

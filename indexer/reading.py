@@ -50,7 +50,8 @@ def read_lines(stream: BinaryIO) -> list[RawLine]:
     sieve = _Sieve()
     rest = b""
     for data in _utf8(stream):
-        block, end, following = (rest + data).rpartition(b"\n")
+        # A log that is cut while it is written to begins with as many NULs as were cut; a node that died leaves some too.
+        block, end, following = (rest + data.replace(b"\0", b"")).rpartition(b"\n")
         if end:
             sieve.add(block)
             rest = following
@@ -135,7 +136,7 @@ def _parts(line: bytes) -> Iterator[bytes]:
 def _utf8(stream: BinaryIO) -> Iterator[bytes]:
     """The stream as UTF-8, in pieces of about BLOCK bytes; it may be UTF-16, by its mark or its NULs, or in part GBK."""
     data = stream.read(BLOCK)
-    encoding = _utf16(data)
+    encoding = utf16_of(data)
     if encoding:
         decoder = codecs.getincrementaldecoder(encoding)(errors="replace")
         while data:
@@ -150,12 +151,29 @@ def _utf8(stream: BinaryIO) -> Iterator[bytes]:
         data = stream.read(BLOCK)
 
 
-def _utf16(data: bytes) -> str | None:
+def utf16_of(data: bytes) -> str | None:
+    """Which UTF-16 it is that begins so: by its mark, or by NULs in every second place and a text in the others."""
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
-    if data[:200].count(0) > len(data[:200]) // 4:
-        return "utf-16-le" if data[1:2] == b"\0" else "utf-16-be"
-    return None
+    start = data[:200]
+    places = len(start) // 2
+    first, second = start[::2].count(0), start[1::2].count(0)
+    if max(first, second) <= places // 2 or min(first, second) > places // 10:
+        return None
+    encoding = "utf-16-le" if second > first else "utf-16-be"
+    text = start[: 2 * places].decode(encoding, errors="replace")
+    printable = sum(character.isprintable() or character.isspace() for character in text)
+    return encoding if 10 * printable >= 9 * len(text) else None
+
+
+# What a text does not hold: control characters but for spaces, backspaces, colours, and NULs, which logs do have.
+_BINARY = bytes(byte for byte in (*range(1, 32), 127) if byte not in b"\b\t\n\v\f\r\x1b")
+
+
+def is_binary(data: bytes) -> bool:
+    """Whether what begins so is no text: more than one in twenty is a control character; of random bytes it is one in ten."""
+    text = data.replace(b"\0", b"")
+    return not utf16_of(data) and 20 * (len(text) - len(text.translate(None, _BINARY))) > len(text)
 
 
 def _is_utf8(data: bytes) -> bool:

@@ -8,13 +8,16 @@ from __future__ import annotations
 import contextlib
 import datetime
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from indexer.background import read_background
+import re2
+
+from indexer.background import Background, read_background
 from indexer.denoise import Line
 from indexer.entry import (
     FIXED_HEADINGS,
@@ -31,6 +34,7 @@ from indexer.entry import (
     outside_fences,
     parse_body,
     read_text,
+    script_block,
 )
 from indexer.errors import EntryError
 from indexer.passages import cells, first_sentence
@@ -47,6 +51,10 @@ MIN_SAMPLES = 2
 MAX_SUMMARY_CELLS = 320
 MAX_HEADING_CELLS = 76
 MAX_STEP_CELLS = 150
+# Several times what any real entry has; what would take minutes to look at is refused by it.
+MAX_LINE = 10_000
+MAX_HEADINGS = 100
+MAX_LISTED = 200
 
 _SHARED_KEYS = {"summary": str, "asks": list, "snippets": list, "references": list}
 _ENGLISH_KEYS = {
@@ -75,7 +83,8 @@ _SHAPES: dict[str, dict[str, type]] = {
     "references": {"url": str, "about": str},
 }
 _KEBAB = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
-_LINK = re.compile(r"(?<!!)\[[^\]\n]*\]\(([^)\s]+)(?:\s[^)]*)?\)|!\[[^\]\n]*\]\(([^)\s]+)\)|<(https?://[^>\s]+)>")
+# RE2: of a hundred thousand brackets that are opened and never closed, each is looked at once.
+_LINK = re2.compile(r"!?\[[^\]\n]*\]\(([^)\s]+)(?:\s[^)]*)?\)|<(https?://[^>\s]+)>")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -259,8 +268,8 @@ def cause_ids(source: Source, context: Context) -> Found:
                 yield language, at, f"the heading {text!r} has no id; write {{#an-id}} after it"
             elif id_ is not None and not _KEBAB.fullmatch(id_):
                 yield language, at, f"the id {id_} is not of the form like-this"
-        everything = [part.id for part in _parts(source, language)]
-        for id_ in sorted({id_ for id_ in everything if id_ and everything.count(id_) > 1}):
+        everything = Counter(part.id for part in _parts(source, language) if part.id)
+        for id_ in sorted(id_ for id_, count in everything.items() if count > 1):
             yield language, source.body_line[language], f"the id {id_} stands twice"
     if ids["en"] != ids["zh"]:
         yield (
@@ -337,7 +346,7 @@ def asks(source: Source, context: Context) -> Found:
         line = source.meta_lines[language]["asks"]
         if len(own) < MIN_ASKS:
             yield language, line, f"{len(own)} asks; at least {MIN_ASKS}"
-        for ask in sorted({ask for ask in own if own.count(ask) > 1}):
+        for ask in sorted(ask for ask, count in Counter(own).items() if count > 1):
             yield language, line, f"the ask {ask!r} stands twice"
 
 
@@ -362,22 +371,17 @@ def _lines_of(text: str) -> tuple[Line, ...]:
     return Query.from_text(text).lines
 
 
+@cache
+def _set_of(signatures: tuple[Signature, ...]) -> SignatureSet:
+    return SignatureSet([Background("", "", (), tuple(one for one in signatures if not pattern_faults(one.pattern)))])
+
+
+def _signatures(source: Source) -> tuple[Signature, ...]:
+    return tuple(Signature(**item) for item in source.meta["en"].get("signatures", ()))
+
+
 def _signature_hits(source: Source, text: str) -> set[Signature]:
-    signatures = [Signature(**item) for item in source.meta["en"].get("signatures", ())]
-    signatures = [signature for signature in signatures if not pattern_faults(signature.pattern)]
-    found: set[Signature] = set()
-    for signature in signatures:
-        alone = _OneEntry(source.id, (signature,))
-        found |= {match.signature for match in SignatureSet([alone]).match(_lines_of(text))}  # type: ignore[list-item]
-    return found
-
-
-@dataclass(frozen=True)
-class _OneEntry:
-    """What SignatureSet looks at in an entry."""
-
-    id: str
-    signatures: tuple[Signature, ...]
+    return {match.signature for match in _set_of(_signatures(source)).match(_lines_of(text))}
 
 
 @rule("KB010")
@@ -441,7 +445,7 @@ def snippets(source: Source, context: Context) -> Found:
                 yield language, line, f"the snippet {name} is not linked in the text; write [{name}]({name})"
     for name in sorted(scripts):
         path = source.folder / name
-        if not re.search(r"^# /// script$(?:\n#.*)*\n# ///$", read_text(path), re.MULTILINE):
+        if script_block(read_text(path)) is None:
             yield path, 1, "has no PEP 723 block (# /// script ... # ///)"
 
 
@@ -563,6 +567,21 @@ def control_characters(source: Source, context: Context) -> Found:
             for text in _strings(value):
                 if match := _CONTROL.search(text):  # YAML writes them as escapes too, which the text does not show.
                     yield language, source.meta_lines[language][key], f"{key} has the control character {match[0]!r}"
+
+
+@rule("KB020")
+def sizes(source: Source, context: Context) -> Found:
+    """Lines, headings and lists are of a size that somebody has written: many times that would take minutes to look at."""
+    for language in LANGUAGES:
+        for number, line in enumerate(read_text(source.path(language)).split("\n"), 1):
+            if len(line) > MAX_LINE:
+                yield language, number, f"the line has {len(line):,} characters; at most {MAX_LINE:,}"
+        count = sum(1 for _ in headings(source.body[language]))
+        if count > MAX_HEADINGS:
+            yield language, source.body_line[language], f"{count:,} headings; at most {MAX_HEADINGS}"
+        for key, value in source.meta[language].items():
+            if isinstance(value, list) and len(value) > MAX_LISTED:
+                yield language, source.meta_lines[language][key], f"{len(value):,} {key}; at most {MAX_LISTED}"
 
 
 def _strings(value: Any) -> Iterator[str]:

@@ -6,19 +6,19 @@ new one. A pointer says which folder belongs to entries whose files have such si
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import io
 import json
 import os
 import re
 import shutil
+import sys
 import time
 import uuid
+from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from indexer.errors import IndexDamagedError
 
@@ -26,8 +26,9 @@ MANIFEST = "manifest.json"
 KEPT = 4  # Folders kept in a cache, newest first.
 STALE_SECONDS = 3600  # No build takes so long: what is unfinished and older was left by a process that was killed.
 
-# Names of folders that were made here; whatever else is in a cache folder is left alone.
-_OURS = re.compile(r"[0-9a-f]{32}(?=$|\.\d+-[0-9a-f]{8}\.tmp$|\.damaged-\d+$)")
+# Names that were given here; whatever else is in a cache folder is left alone.
+_WHOLE = re.compile(r"[0-9a-f]{32}")
+_OURS = re.compile(r"[0-9a-f]{32}(\.\d+-[0-9a-f]{8}\.tmp|\.damaged-\d+)?|[0-9a-f]{16}\.json\.\d+\.tmp")
 
 Files = dict[str, bytes]
 
@@ -51,7 +52,7 @@ def write(folder: Path, files: Files, manifest: dict[str, Any]) -> None:
     A folder's name is the digest of what it was built from: where one of that name is there, it is as good, and stays.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = folder.with_name(f"{folder.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp")
+    beside = _beside(folder)
     try:
         beside.mkdir()
         for name, data in [*files.items(), (MANIFEST, to_json(manifest))]:
@@ -68,6 +69,11 @@ def write(folder: Path, files: Files, manifest: dict[str, Any]) -> None:
         _fsync_folder(folder.parent)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def _beside(folder: Path) -> Path:
+    """A name of this process's own for a folder that is being written or removed."""
+    return folder.with_name(f"{folder.name[:32]}.{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp")
 
 
 def set_aside(folder: Path) -> Path | None:
@@ -107,7 +113,8 @@ def content_of(folders: Sequence[Path]) -> str:
     parts: list[str] = []
     for folder in folders:
         for path in sorted(item.path for item, _ in _files(folder)):
-            parts += [os.path.relpath(path, folder), digest_of(Path(path).read_bytes())]
+            with open(path, "rb") as file:
+                parts += [os.path.relpath(path, folder), hashlib.file_digest(file, "sha256").hexdigest()]
         parts.append("")
     return digest_of("\0".join(parts).encode(errors="surrogateescape"))
 
@@ -132,17 +139,30 @@ def _files(folder: Path) -> Iterator[tuple[os.DirEntry[str], os.stat_result]]:
 
 def whole_folders(cache: Path) -> list[Path]:
     """The finished folders in a cache, newest first."""
-    found = [path for path in cache.glob("*") if _OURS.fullmatch(path.name) and (path / MANIFEST).is_file()]
+    found = [path for path in cache.glob("*") if _WHOLE.fullmatch(path.name) and (path / MANIFEST).is_file()]
     return sorted(found, key=_age)
 
 
 def prune(cache: Path) -> None:
     """Drop all but the newest folders, what killed processes left, and all but the newest damaged one."""
-    ours = sorted((path for path in cache.iterdir() if _OURS.match(path.name) and path.is_dir()), key=_age)
-    damaged = [path for path in ours if ".damaged-" in path.name]
-    unfinished = [path for path in ours if path.suffix == ".tmp" and _age(path) > STALE_SECONDS]
-    for path in whole_folders(cache)[KEPT:] + damaged[1:] + unfinished:
-        shutil.rmtree(path, ignore_errors=True)
+    whole = whole_folders(cache)
+    others = sorted((path for path in cache.iterdir() if _OURS.fullmatch(path.name) and path not in whole), key=_age)
+    damaged = [path for path in others if ".damaged-" in path.name]
+    unfinished = [path for path in others if path not in damaged and _age(path) > STALE_SECONDS]
+    for path in whole[KEPT:] + damaged[1:] + unfinished:
+        _remove(path)
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder or a file, as far as the system lets us."""
+    with contextlib.suppress(OSError):
+        if path.is_dir():
+            # A process that is killed in between must not leave a folder that has its manifest, and looks whole.
+            doomed = _beside(path)
+            os.rename(path, doomed)
+            shutil.rmtree(doomed)
+        else:
+            path.unlink()
 
 
 def _age(path: Path) -> float:
@@ -172,12 +192,17 @@ def to_json(data: Any) -> bytes:
     return json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode("utf-8", errors="surrogatepass")
 
 
-def to_npy(array: Any) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
-    return buffer.getvalue()
+def to_bytes(values: array[Any]) -> bytes:
+    """Numbers as little-endian bytes of 4."""
+    if sys.byteorder == "big":
+        values = values[:]
+        values.byteswap()
+    return values.tobytes()
 
 
-def from_npy(data: bytes) -> Any:
-    """The array of a .npy file; never a pickle."""
-    return np.load(io.BytesIO(data), allow_pickle=False)
+def from_bytes(kind: str, data: bytes) -> array[Any]:
+    """What `to_bytes` wrote; `kind` is "i" for integers, "f" for floating-point numbers."""
+    values = array(kind, data)
+    if sys.byteorder == "big":
+        values.byteswap()
+    return values

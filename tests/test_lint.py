@@ -106,6 +106,11 @@ BAD: list[tuple[str, str, Change]] = [
     ("KB018", "a long first sentence", replace("index.md", "do this first.", "do this first, and " * 20 + "that.")),
     ("KB019", "an escape code in a title", replace("index.md", "# The queue-full", "# The \x1b[31mqueue-full")),
     ("KB019", "an escaped one in the summary", replace("index.md", 'summary: "', r'summary: "\e[31m')),
+    ("KB020", "a line without end", replace("index.md", "The do this", "The " + "do " * 5000)),
+    ("KB020", "a thousand asks", replace("index.md", "  - queue ask 1\n", "".join(f"  - ask {i}\n" for i in range(1000)))),
+    ("KB020", "a thousand headings", replace("index.zh.md", "## 验证", "### a {#a}\n" * 1000)),
+    ("KB000", "a tag", replace("index.md", "related: []", "related: !!bool x")),
+    ("KB009", "a pattern without end", replace("index.md", "'ERR_QUEUE_FULL 77'", f"'ERR_QUEUE_FULL 77{'|aaaaaaa' * 99}'")),
 ]  # fmt: skip
 
 

@@ -100,6 +100,72 @@ def test_exceptions_versions_and_the_last_errors_are_found() -> None:
     assert query.search_text.startswith(("torch", MESSAGE))
 
 
+LOG = f"""为什么八卡训练到一半就挂了？
+### System Info
+- PyTorch version: 2.6.0+cu124
+- `transformers` version: 4.51.3
+torchrun --nproc-per-node 8 train.py --deepspeed ds_z3.json
+GPU: NVIDIA A100-SXM4-80GB
+[rank3]: Traceback (most recent call last):
+[rank3]:   File "/opt/env/lib/python3.11/site-packages/transformers/trainer.py", line 2241, in train
+[rank3]:     return inner_training_loop(
+[rank3]: {MESSAGE}
+[rank0]:[E ProcessGroupNCCL.cpp:583] [Rank 0] To avoid data inconsistency, we are taking the entire process down.
+torch.distributed.elastic.multiprocessing.errors.ChildFailedError:
+  exitcode  : -6 (pid: 4711)
+"""
+
+
+def test_everything_that_a_paste_says_is_read() -> None:
+    query = Query.from_text(LOG)
+    assert query.sentence == "为什么八卡训练到一半就挂了？"
+    assert query.root is not None
+    assert (query.root.text, query.root.number, query.root.rank) == (MESSAGE, 10, 3)
+    assert query.error_lines[0] == MESSAGE
+    assert query.exceptions[0] == "RuntimeError"
+    assert query.frames == ("transformers/trainer.py train",)
+    assert query.deaths == ("exitcode  : -6",)
+    assert query.versions == {"torch": "2.6.0", "transformers": "4.51.3"}
+    assert query.gpus == ("A100",)
+    assert query.launch.startswith("torchrun --nproc-per-node 8")
+    assert query.ranks == (0, 3)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "RuntimeError: CUDA error: uncorrectable\nECC error encountered",
+        "│ RuntimeError: CUDA error: uncorrectable ECC     │\n│ error encountered                               │",
+        "(WorkerDict pid=77) RuntimeError: CUDA error: uncorrectable ECC error\n(WorkerDict pid=77) encountered",
+        "x" * 80 + "\n" + ("y" * 30 + " uncorrectable ECC error encountered")[:80].ljust(80, "z") + "\n" + "y" * 63 + " uncorrectable EC\n"
+        + "C error encountered",
+    ],
+    ids=["after an exception", "in a box", "behind prefixes", "at the last column"],
+)  # fmt: skip
+def test_a_wrapped_message_is_joined(text: str) -> None:
+    assert any("uncorrectable ECC error encountered" in line.text for line in Query.from_text(text).lines)
+
+
+def test_ranks_that_write_at_once_are_told_apart() -> None:
+    query = Query.from_text(f"[rank0]: step 12[rank1]: {MESSAGE}")
+    assert [(line.rank, line.text) for line in query.lines][:2] == [(0, "step 12"), (1, MESSAGE)]
+
+
+@pytest.mark.parametrize("question", ["rank 3 上来就报这个，怎么回事", "what is this"])
+def test_a_question_asked_beside_a_log_is_the_users_own(question: str) -> None:
+    query = Query.read(io.BytesIO(f"[rank0]: {MESSAGE}\nINFO: done\n".encode()), question)
+    assert query.is_log
+    assert query.sentence == question
+
+
+def test_a_large_log_is_looked_at_whole_and_kept_in_part() -> None:
+    filler = "".join(f"[rank{n % 8}]: step {n} loss {1 + n % 7 / 10:.2f} tokens/s {n % 997}\n" for n in range(60_000))
+    lines = read_lines(io.BytesIO((filler + MESSAGE + "\n" + filler).encode()))
+    assert len(lines) < 4000
+    assert [line.number for line in lines if line.text == MESSAGE] == [60_001]
+    assert (lines[0].number, lines[-1].number) == (1, 120_001)
+
+
 def test_chinese_from_a_gbk_terminal_is_read() -> None:
     assert decode("微调的时候 loss 一直是 0".encode("gbk")) == "微调的时候 loss 一直是 0"
 
