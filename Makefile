@@ -9,7 +9,7 @@ TORCH := torch==2.13.0
 TORCH_INDEX ?=
 INSTALLED := $(VENV)/.installed
 
-.PHONY: test lint index vectors site bench transcripts constraints clean help
+.PHONY: test lint index vectors site bench calibrate transcripts constraints clean help
 
 help:  ## What there is to make
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -23,6 +23,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 test: lint  ## All checks and tests
 	$(BIN)/pytest -n auto
+	$(BIN)/python -m benchmarks.quality --check
 
 lint: $(INSTALLED)  ## ruff, mypy, the entries' rules, and whether the shipped vectors are those of the entries
 	$(BIN)/ruff format --check .
@@ -41,8 +42,13 @@ site: $(INSTALLED)  ## The docs site, into build/site
 	$(BIN)/mkdocs build --strict --quiet
 
 bench: $(INSTALLED)  ## What is claimed about speed and quality, measured
-	$(BIN)/python -m benchmarks.calibrate --check
+	$(BIN)/python -m benchmarks.quality
 	$(BIN)/python -m benchmarks.speed
+	$(BIN)/python -m benchmarks.kills
+	$(BIN)/python -m benchmarks.fuzz --seconds 20
+
+calibrate: $(INSTALLED)  ## Fit the constants of indexer/data/ranking.json to the tuning cases
+	$(BIN)/python -m benchmarks.calibrate
 
 transcripts: $(INSTALLED)  ## Run the README's transcripts again
 	$(BIN)/python -m benchmarks.transcripts

@@ -225,7 +225,13 @@ def abstain(hits: list[Hit], index: Index, language: Language) -> Answer:
     words = WORDS[language]
     known = index.background[hits[0].behind] if hits and hits[0].behind else None
     about = known.about if known else ""
-    more = words["known"].format(about=about) if about else words["elsewhere"] if known and not known.is_ours else words["none_more"]
+    more = (
+        words["known"].format(about=about)
+        if about
+        else words["elsewhere"]
+        if known and not known.is_ours
+        else words["none_more"]
+    )
     blocks = [f"**{words['none']}** {more}"]
     following = [hit.entry_id for hit in hits if known and known.id in hit.yielded_to]
     if following:

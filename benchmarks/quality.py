@@ -38,7 +38,8 @@ Change = Callable[[Evidence], Evidence]
 TARGETS = (
     ("top1", "log", 0.97, 0.93), ("top3", "log", 0.99, 0.95), ("top1", "question", 0.85, 0.85),
     ("top3", "question", 0.95, 0.95), ("refused", "group far", 0.99, 0.95), ("refused", "group near", 0.90, 0.80),
-    ("refused", "group unwritten", 0.90, 0.90), ("wrongly_refused", "all", 0.05, 0.09), ("calibration_error", "all", 0.05, 0.07),
+    ("refused", "group unwritten", 0.90, 0.90), ("wrongly_refused", "all", 0.05, 0.09),
+    ("calibration_error", "all", 0.05, 0.07),
 )  # fmt: skip
 LESS_IS_BETTER = ("wrongly_refused", "calibration_error")
 
