@@ -278,7 +278,8 @@ def percent(confidence: float) -> int:
 
 def _why(hit: Hit, language: Language) -> str:
     words = WORDS[language]
-    strong = [match for match in hit.matched if not match.signature.weak] or list(hit.matched)
+    shown = [match for match in hit.matched if not match.line.text.startswith("said: ")]  # Those are the user's own words.
+    strong = [match for match in shown if not match.signature.weak] or shown
     if not strong:
         return words["likeness"]
     line, start = strong[0].line, strong[0].start

