@@ -100,7 +100,9 @@ def scale(matrix: npt.NDArray[Any], owners: npt.NDArray[Any]) -> Cosines:
         cosines[np.arange(len(cosines)), rows] = -1.0
         own = np.sort(np.where(ours, cosines, -1.0), axis=1)[:, -NEAREST:]
         same.append(np.where(own > -1.0, own, np.nan))
-    return np.array([np.mean(other), np.nanmean(np.concatenate(same))], dtype=np.float32)
+    near = np.concatenate(same)
+    high = float(np.nanmean(near)) if not np.isnan(near).all() else 1.0  # Where every owner has but one vector.
+    return np.array([np.mean(other), high], dtype=np.float32)
 
 
 def build_files(texts: Sequence[Sequence[str]], embedder: Embedder, known: Sequence[Path], progress: Progress | None) -> Files:
