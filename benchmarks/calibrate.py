@@ -32,12 +32,12 @@ UNDECIDED = 0.5
 RIDGE = 1.0
 ROUNDS = 5
 START = {
-    "amount": 0.0, "likeness": 1.0, "lead": 0.7, "strong": 4.0, "weak": 1.0, "other": -2.0, "bare": -1.0,
-    "unexplained": -1.0, "yielded": -2.0, "field": 0.2, "foreign": -1.0, "intercept": -1.0,
+    "amount": 0.0, "likeness": 1.0, "lead": 0.7, "strong": 4.0, "weak": 1.0, "yielded": -2.0, "other": -2.0, "field": 0.2,
+    "foreign": -1.0, "intercept": -1.0,
 }  # fmt: skip
 # Known beforehand: more of the first is never evidence against an entry, more of the second never evidence for it.
 NOT_NEGATIVE = ("amount", "likeness", "lead", "strong", "weak", "field")
-NOT_POSITIVE = ("yielded", "other", "bare", "unexplained", "foreign")
+NOT_POSITIVE = ("yielded", "other", "foreign")
 Array = npt.NDArray[np.float64]
 Observed = tuple[Case, Evidence]
 

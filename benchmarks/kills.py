@@ -1,6 +1,6 @@
 """Kills at random moments of an index build: after each, the cache holds whole indexes or none, and the next start mends it.
 
-    python -m benchmarks.kills [--rounds 1000] [--seed 7]
+    python -m benchmarks.kills [--kills 1000] [--seed 7]
 
 Each round changes an entry and builds in a process that is forked from this warm one and killed (SIGKILL): every second one at
 any moment, the others soon after they began to write. Then every finished folder must open, the next build must not speak of
@@ -26,9 +26,10 @@ from indexer.errors import KbaskError
 from indexer.index import Index, open_or_build
 
 EMBEDDER = "none"
+ENDED = "not killed: it had ended"
 ENTRIES = 3  # Of ours: a build of them takes long enough to be killed in, and short enough for a thousand.
 SWEEP = 50  # Rounds after which all that was left is made old, and looked at.
-WRITING = 0.25  # Of a build is spent on writing, renaming, pointing and pruning.
+WRITING = 0.05  # Of a build is spent on writing, renaming, pointing and pruning.
 
 
 def build_in_a_fork(kb: Path, cache: Path) -> int:
@@ -90,7 +91,9 @@ def swept(kb: Path, cache: Path, page: Path) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=1000, help="kills (1000)")
+    parser.add_argument(
+        "--kills", type=int, default=1000, help="rounds in which the build was still going on when it was killed (1000)"
+    )
     parser.add_argument("--seed", type=int, default=7, help="of the moments (7)")
     options = parser.parse_args()
     chance = random.Random(options.seed)
@@ -108,7 +111,9 @@ def main() -> None:
         start = time.perf_counter()
         open_or_build([kb], EMBEDDER, cache, rebuild=True)
         build_seconds = time.perf_counter() - start
-        for number in range(1, options.rounds + 1):
+        number = 0
+        while when.total() - when[ENDED] < options.kills:
+            number += 1
             if number % SWEEP == 1:
                 shutil.rmtree(cache)  # An empty cache is a state to be killed in too.
                 cache.mkdir()
@@ -125,7 +130,7 @@ def main() -> None:
             left = list(cache.glob("*.tmp"))
             left_most = max(left_most, len(left))
             if not was_killed:
-                when["not killed: it had ended"] += 1
+                when[ENDED] += 1
             elif is_writing(cache, child):
                 when["while writing"] += 1
             elif {path.name for path in storage.whole_folders(cache)} - known:
@@ -133,11 +138,11 @@ def main() -> None:
             else:
                 when["before writing"] += 1
             found = faults_after(kb, cache)
-            if number % SWEEP == 0 or number == options.rounds:
+            if number % SWEEP == 0:
                 found += [f"{name} is left for ever" for name in swept(kb, cache, page)]
             for fault in found:
                 faults.setdefault(fault, number)
-    print(f"{options.rounds} rounds in {time.perf_counter() - begin:.0f} s, a build takes {build_seconds:.2f} s")
+    print(f"{number} rounds in {time.perf_counter() - begin:.0f} s, a build takes {build_seconds:.2f} s")
     for moment, count in when.most_common():
         print(f"  {moment}: {count}")
     print(f"  left by killed builds at once, at most: {left_most} ({SWEEP} rounds within the hour in which nothing is swept)")

@@ -63,7 +63,6 @@ PARTS: dict[str, Change] = {
     "without background": without_background,
     "without words of other fields": lambda evidence: replace(evidence, field=0.0),
     "without names of other fields": lambda evidence: replace(evidence, foreign=0),
-    "without telling logs apart": lambda evidence: replace(evidence, is_log=False, has_failure=False),
     "without yielding to root causes": lambda evidence: replace(evidence, yields_to={}),
 }
 

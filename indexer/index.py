@@ -195,7 +195,6 @@ class Index:
             bm25=self._bm25.scores(terms),
             dense=None if decided else self._likeness(query.search_text),
             is_log=query.is_log,
-            has_failure=bool(query.exceptions or query.deaths),
             field=self._bm25.field(terms),
             foreign=len(self._foreign & candidates(query.topic_text)),
         )

@@ -25,8 +25,6 @@ FEATURES = (
     "weak",  # a message that other problems print too
     "yielded",  # a message that only this problem prints, left behind by another problem whose message is there too
     "other",  # a strong message of another problem, and none of this one
-    "bare",  # a log in which no message of this problem was found
-    "unexplained",  # such a log, with an exception or a death in it
     "field",  # how much the words are those of this field
     "foreign",  # names that are not used in this field
 )
@@ -86,7 +84,6 @@ class Evidence:
     bm25: Sequence[float]
     dense: Sequence[float] | None
     is_log: bool = False
-    has_failure: bool = False
     field: float = 0.0
     foreign: int = 0
 
@@ -157,7 +154,6 @@ def features(evidence: Evidence, yielded: dict[str, tuple[str, ...]]) -> list[di
         strong = says_so and not yielded.get(id_)
         has_strong |= strong
         lead = combined[number] - (second if combined[number] == best else best)
-        bare = evidence.is_log and not found
         # In a log that has the message itself, it does not matter in whose field; a question may only quote it.
         elsewhere = not (strong and evidence.is_log)
         rows.append(
@@ -169,8 +165,6 @@ def features(evidence: Evidence, yielded: dict[str, tuple[str, ...]]) -> list[di
                 "weak": float(bool(found) and not says_so),
                 "yielded": float(says_so and not strong),
                 "other": 0.0,
-                "bare": float(bare),
-                "unexplained": float(bare and evidence.has_failure),
                 "field": min(evidence.field, MAX_FIELD) * elsewhere,
                 "foreign": min(evidence.foreign, MAX_FOREIGN) * elsewhere,
             }
