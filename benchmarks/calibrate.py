@@ -120,7 +120,9 @@ def main() -> None:
         "cases": {"all": len(cases), "answerable": sum(case.slug is not None for case in cases)},
         "constants": asdict(constants),
     }
-    CONSTANTS_FILE.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+    beside = CONSTANTS_FILE.with_suffix(".tmp")  # Whoever asks meanwhile finds the old constants whole.
+    beside.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+    beside.replace(CONSTANTS_FILE)
     print(json.dumps(data["constants"], indent=2))
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from indexer.errors import KbaskError
 from indexer.passages import Passage
 from indexer.signatures import Match
 
@@ -45,7 +46,11 @@ class Constants:
 
 
 def read_constants(path: Path = CONSTANTS_FILE) -> Constants:
-    return Constants(**json.loads(path.read_text(encoding="utf-8"))["constants"])
+    """The constants of a file that `benchmarks.calibrate` made; raises KbaskError."""
+    try:
+        return Constants(**json.loads(path.read_text(encoding="utf-8"))["constants"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise KbaskError(f"{path} cannot be read: {error}. Install kbask again.") from error
 
 
 @dataclass(frozen=True)

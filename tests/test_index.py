@@ -16,9 +16,10 @@ import pytest
 
 from indexer import storage
 from indexer.entry import Entry, builtin_folder, entry_folders
-from indexer.errors import IndexDamagedError, IndexMismatchError, UnknownEntryError
+from indexer.errors import IndexDamagedError, IndexMismatchError, KbaskError, UnknownEntryError
 from indexer.index import Index, open_or_build
 from indexer.query import Query
+from indexer.ranking import read_constants
 from tests.conftest import ROOT
 
 BUILTIN = [builtin_folder()]
@@ -94,6 +95,16 @@ def test_a_damaged_index_is_named_set_aside_and_built_again(tmp_path: Path, dama
     assert any(".damaged-" in path.name for path in folders_in(tmp_path))
     assert open_or_build(BUILTIN, "none", tmp_path, notice=notices.append).folder == index.folder
     assert len(notices) == 1
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"constants": {"threshold": 0.5}}', "[]"])
+def test_broken_constants_are_not_taken_for_a_damaged_index(tmp_path: Path, text: str) -> None:
+    """An index was set aside and built again for a file of constants that was being written."""
+    path = tmp_path / "ranking.json"
+    path.write_text(text)
+    with pytest.raises(KbaskError, match=r"ranking\.json cannot be read.*Install kbask again") as error:
+        read_constants(path)
+    assert not isinstance(error.value, IndexDamagedError)
 
 
 def test_an_index_of_another_embedder_is_refused_with_the_command_that_mends_it(index: Index) -> None:
