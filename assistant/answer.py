@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from indexer.background import Background
 from indexer.entry import Entry, Language, Part, Reference, Snippet, outside_fences
 from indexer.index import Index
 from indexer.passages import cells, first_sentence, prose
@@ -224,24 +225,24 @@ def abstain(hits: list[Hit], index: Index, language: Language) -> Answer:
     """No entry fits: say so, whether the problem is a known one without an entry, and what is nearest."""
     words = WORDS[language]
     known = index.background[hits[0].behind] if hits and hits[0].behind else None
-    about = known.about if known else ""
-    more = (
-        words["known"].format(about=about)
-        if about
-        else words["elsewhere"]
-        if known and not known.is_ours
-        else words["none_more"]
-    )
-    blocks = [f"**{words['none']}** {more}"]
+    blocks = [f"**{words['none']}** {_why_not(known, language)}"]
     following = [hit.entry_id for hit in hits if known and known.id in hit.yielded_to]
     if following:
         blocks.append(words["follows"].format(ids=_names(following)))
     if hits:
-        blocks += _undecided(hits, index, language) if about else []
+        blocks += _undecided(hits, index, language) if known and known.about else []
         nearest = [f"- `{hit.entry_id}` {index.entries[hit.entry_id].pages[language].title}" for hit in hits[:3]]
         blocks.append(f"{words['nearest']}\n\n" + "\n".join(nearest))
     confidence = hits[0].confidence if hits else 0.0
     return Answer("\n\n".join(blocks), language, answered=False, confidence=confidence, hits=tuple(hits))
+
+
+def _why_not(known: Background | None, language: Language) -> str:
+    """What the input is taken for where no entry fits."""
+    words = WORDS[language]
+    if known and known.about:
+        return words["known"].format(about=known.about)
+    return words["none_more"] if known is None or known.is_ours else words["elsewhere"]
 
 
 def fitting_causes(entry: Entry, hit: Hit, language: Language) -> list[Part]:

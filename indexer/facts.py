@@ -29,55 +29,12 @@ REPORTS = 20_000
 SHARE = 0.1  # Fewer zeros than this between other values are small numbers, rounded.
 
 
-# A model that loops says the same words again and again, in one line or line by line.
-_LOOP = re.compile(r"([^\d\s=#*_.|+-][^\d=#*_|+]{3,60}?)\1{4,}")
-_MAX_LOOKED_AT = 400
-
-
 def fact_lines(raw: Sequence[RawLine], sentence: str, is_log: bool) -> Iterator[Line]:
     """What the lines say together; metrics only where a program printed them."""
     if is_log:
         yield from metric_lines(raw)
     yield from loop_lines(raw)
     yield from said_lines(sentence)
-
-
-_SAID = re.compile(
-    r"(?<![a-z_])(?:(?P<loss>loss(?![a-z])|损失)|(?P<learning_rate>learning[ _-]?rate|lr(?![a-z])|学习率))", re.IGNORECASE
-)
-_ZERO = re.compile(r"(?<![\d.a-z])(?:0(?:\.0+)?(?![\d.%]|e-|到|~)|zeros?(?![a-z-])|零)", re.IGNORECASE)
-_CLAUSE = re.compile(
-    r"[.!?;,](?:\s|$)|[。！？；，\n]|\b(?:but|while|although|whereas|not|never|no)\b|n't|但|却|而|不是|没有|不为"
-)
-_REACH = 40  # Characters from a name to its zero.
-
-
-def said_lines(text: str) -> Iterator[Line]:
-    """A line for the loss and for the learning rate, where the text says in one clause that it is 0."""
-    names = list(_SAID.finditer(text))
-    for found, following in zip(names, [*names[1:], None], strict=False):
-        clause = text[found.end() : min(found.end() + _REACH, following.start() if following else len(text))]
-        if end := _CLAUSE.search(clause):
-            clause = clause[: end.start()]
-        if _ZERO.search(clause):
-            yield Line(f"said: {found.lastgroup} 0", 1)
-
-
-def loop_lines(raw: Sequence[RawLine]) -> Iterator[Line]:
-    """A line for the first text that repeats itself five times on end within one line; long lines are looked at in part."""
-    looked = 0
-    for text, number in raw:
-        if len(text) < 40 or not text.strip():
-            continue
-        if len(set(text[:2000])) > len(text[:2000]) // 3:  # A text that loops has few different characters for its length.
-            continue
-        looked += 1
-        if looked > _MAX_LOOKED_AT:
-            return
-        found = _LOOP.search(text[:1000])
-        if found and len(set(found[1])) > 2 and len(found[0]) >= 40:
-            yield Line(f'text: {len(found[0]) // len(found[1])} times "{found[1][:40]}"', number)
-            return
 
 
 @dataclass
@@ -130,3 +87,46 @@ def _number(value: str) -> float:
         return float(value)
     except ValueError:  # `1.2.3` is a version, no value.
         return 1.0
+
+
+# A model that loops says the same words again and again, in one line or line by line.
+_LOOP = re.compile(r"([^\d\s=#*_.|+-][^\d=#*_|+]{3,60}?)\1{4,}")
+_MAX_LOOKED_AT = 400
+
+
+def loop_lines(raw: Sequence[RawLine]) -> Iterator[Line]:
+    """A line for the first text that repeats itself five times on end within one line; long lines are looked at in part."""
+    looked = 0
+    for text, number in raw:
+        if len(text) < 40 or not text.strip():
+            continue
+        if len(set(text[:2000])) > len(text[:2000]) // 3:  # A text that loops has few different characters for its length.
+            continue
+        looked += 1
+        if looked > _MAX_LOOKED_AT:
+            return
+        found = _LOOP.search(text[:1000])
+        if found and len(set(found[1])) > 2 and len(found[0]) >= 40:
+            yield Line(f'text: {len(found[0]) // len(found[1])} times "{found[1][:40]}"', number)
+            return
+
+
+_SAID = re.compile(
+    r"(?<![a-z_])(?:(?P<loss>loss(?![a-z])|损失)|(?P<learning_rate>learning[ _-]?rate|lr(?![a-z])|学习率))", re.IGNORECASE
+)
+_ZERO = re.compile(r"(?<![\d.a-z])(?:0(?:\.0+)?(?![\d.%]|e-|到|~)|zeros?(?![a-z-])|零)", re.IGNORECASE)
+_CLAUSE = re.compile(
+    r"[.!?;,](?:\s|$)|[。！？；，\n]|\b(?:but|while|although|whereas|not|never|no)\b|n't|但|却|而|不是|没有|不为"
+)
+_REACH = 40  # Characters from a name to its zero.
+
+
+def said_lines(text: str) -> Iterator[Line]:
+    """A line for the loss and for the learning rate, where the text says in one clause that it is 0."""
+    names = list(_SAID.finditer(text))
+    for found, following in zip(names, [*names[1:], None], strict=False):
+        clause = text[found.end() : min(found.end() + _REACH, following.start() if following else len(text))]
+        if end := _CLAUSE.search(clause):
+            clause = clause[: end.start()]
+        if _ZERO.search(clause):
+            yield Line(f"said: {found.lastgroup} 0", 1)

@@ -116,7 +116,8 @@ def _understand(raw: list[RawLine], question: str) -> Query:
     sentence = _sentence(lines, kinds, is_log)[:MAX_SENTENCE]
     full = "\n".join(filter(None, (question, sentence)))
     facts = list(dict.fromkeys(fact_lines(raw, full, is_log)))
-    judged = sorted(_judged([*facts, *lines] if is_log else facts), key=lambda item: -item[0])
+    judged = _judged(facts, [kinds_of(line.text) for line in facts]) + (_judged(lines, kinds) if is_log else [])
+    judged.sort(key=lambda item: -item[0])
     text = "\n".join(line.text for line in lines[:3000])
     return Query(
         lines=(*lines, *joined_lines(lines), *facts),
@@ -168,11 +169,10 @@ def _sentence(lines: list[Line], kinds: list[frozenset[str]], is_log: bool) -> s
     return "\n".join(said)
 
 
-def _judged(lines: list[Line]) -> list[tuple[float, Line]]:
+def _judged(lines: list[Line], kinds: list[frozenset[str]]) -> list[tuple[float, Line]]:
     """Each line that may decide, with how much it says about the cause; the first of equals is the likelier root."""
     judged = []
-    for line in lines:
-        own = kinds_of(line.text)
+    for line, own in zip(lines, kinds, strict=True):
         worth = sum(WORTH.get(kind, 0.0) for kind in own) + 0.5 * line.stamped
         if "error" not in own and not own & {"metrics", "kernel", "exception", "inner exception", "build", "death"}:
             continue

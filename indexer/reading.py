@@ -103,8 +103,9 @@ class _Sieve:
 
     def kept(self) -> list[RawLine]:
         """All lines kept, once each, in order."""
-        end = self._tail[0][0] if self._tail else 0
-        middle = [item for item in (*self._first, *self._last) if item[0] < end]
+        # Pieces of one long line have one number: what stands in the tail too is told by being the same object.
+        in_tail = set(map(id, self._tail))
+        middle = [item for item in (*self._first, *self._last) if id(item) not in in_tail]
         return [RawLine(line.decode("utf-8", errors="replace"), number) for number, line in (*self._head, *middle, *self._tail)]
 
 

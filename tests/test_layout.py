@@ -41,6 +41,7 @@ ORDER = [
     "assistant.intake",
     "assistant.answer",
     "assistant.rag",
+    "assistant.explain",
     "assistant.snippets",
     "assistant.terminal",
     "assistant.cli",

@@ -191,5 +191,11 @@ def test_a_message_in_the_middle_of_a_long_line_is_found() -> None:
     assert any(MESSAGE in line.text for line in query.lines)
 
 
+def test_a_message_in_the_middle_of_a_line_of_many_megabytes_is_found() -> None:
+    lines = read_lines(io.BytesIO(b"x" * 20_000_000 + MESSAGE.encode() + b"y" * 20_000_000))
+    assert any(MESSAGE in line.text for line in lines)
+    assert {line.number for line in lines} == {1}
+
+
 def test_a_repeated_line_is_looked_at_once() -> None:
     assert len(Query.from_text(f"{MESSAGE}\n" * 500).lines) == 1
