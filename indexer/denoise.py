@@ -23,19 +23,19 @@ class Line(NamedTuple):
 
 
 # RE2 where a pattern looks for its beginning anywhere: each line takes linear time.
-_ESCAPE = re2.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
+ESCAPE = re2.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 # A tqdm bar, also glued to the front of a message: ` 37%|███▋      | 12/32 [00:10<00:17,  1.2it/s, loss=2.1]`.
-_BAR = re2.compile(r"[^|]{0,80}?\d{1,3}%\|[^|]{0,300}\|\s*[^\s/]+/\S+ \[[^\]]{0,200}\]")
+BAR = re2.compile(r"[^|]{0,80}?\d{1,3}%\|[^|]{0,300}\|\s*[^\s/]+/\S+ \[[^\]]{0,200}\]")
 # Rich draws a traceback as a box; a notebook marks the line that failed with an arrow.
-_BOX_CHARACTERS = "│┃╭╰┌└─━╮╯┐┘├┤❱"
-_HAS_BOX = re.compile(f"[{_BOX_CHARACTERS}]")
+BOX_CHARACTERS = "│┃╭╰┌└─━╮╯┐┘├┤❱"
+HAS_BOX = re.compile(f"[{BOX_CHARACTERS}]")
 # Ranks that write at once: one's prefix stands in the middle of another's line.
-_GLUED = re.compile(r"(?<=\S)(?=\[rank\d{1,5}\]:)")
+GLUED = re.compile(r"(?<=\S)(?=\[rank\d{1,5}\]:)", re.ASCII)
 
 _DATE = r"\d{4}[-/]\d{2}[-/]\d{2}[T ]?"
 _TIME = r"\d{1,2}:\d{2}:\d{2}(?:[.,]\d+)?(?:Z|[+-]\d{2}:?\d{2})?"
-_PREFIX = re.compile(
+PREFIX = re.compile(
     r"\s*+(?:"
     + "|".join(
         (
@@ -64,18 +64,21 @@ _PREFIX = re.compile(
             r"\d{1,4}: ",
         )
     )
-    + ")"
+    + ")",
+    re.ASCII,
 )
 # A line begins with one of these, or has no prefix at all: most lines are done with one look at their first character.
-_MAY_BEGIN = frozenset("[(|>0123456789 \t") | frozenset("abcdefghijklmnopqrstuvwxyz") | frozenset("JFMASONDTWEI")
-_RANK = re.compile(r"\[[Rr]ank ?(\d{1,6})\]|\[\d+,(\d{1,6})\]<std|default(\d{1,6})\]:|^\s*\[(\d{1,6})\]:|^\s*(\d{1,4}): ")
-_JOINED = 6  # Lines that one message may be wrapped over.
+MAY_BEGIN = frozenset("[(|>0123456789 \t") | frozenset("abcdefghijklmnopqrstuvwxyz") | frozenset("JFMASONDTWEI")
+RANK = re.compile(
+    r"\[[Rr]ank ?(\d{1,6})\]|\[\d+,(\d{1,6})\]<std|default(\d{1,6})\]:|^\s*\[(\d{1,6})\]:|^\s*(\d{1,4}): ", re.ASCII
+)
+JOINED = 6  # Lines that one message may be wrapped over.
 
 
 def clean_lines(raw: Iterable[RawLine]) -> Iterator[Line]:
     """The lines that carry something, cleaned, in order."""
     for text, number in raw:
-        for part in _GLUED.split(text) if text.count("[rank") > 1 or "[rank" in text[4:] else (text,):
+        for part in GLUED.split(text) if text.count("[rank") > 1 or "[rank" in text[4:] else (text,):
             line = clean(part, number)
             if line.text and not line.text.isspace():
                 yield line
@@ -86,17 +89,17 @@ def clean(raw: str, number: int = 1) -> Line:
     text = raw
     if not text.isprintable():
         text = text.encode("utf-8", errors="replace").decode()  # Halves of characters, which RE2 does not take.
-        text = _CONTROL.sub("", _ESCAPE.sub("", text).replace("\t", "    "))
+        text = CONTROL.sub("", ESCAPE.sub("", text).replace("\t", "    "))
     if "%|" in text:
-        text = _BAR.sub("", text)
-    if not text.isascii() and _HAS_BOX.search(text[:PIECE]):
-        text = text.strip(_BOX_CHARACTERS + " ")
+        text = BAR.sub("", text)
+    if not text.isascii() and HAS_BOX.search(text[:PIECE]):
+        text = text.strip(BOX_CHARACTERS + " ")
     rank = None
     stamped = False
     start = 0
-    while text[start : start + 1] in _MAY_BEGIN and (prefix := _PREFIX.match(text, start)):
+    while text[start : start + 1] in MAY_BEGIN and (prefix := PREFIX.match(text, start)):
         stamped = True
-        if rank is None and (found := _RANK.search(prefix[0])):
+        if rank is None and (found := RANK.search(prefix[0])):
             rank = int(next(filter(None, found.groups())))
         start = prefix.end()
     return Line(text[start:].rstrip(), number, rank, stamped)
@@ -112,16 +115,16 @@ def joined_lines(lines: list[Line]) -> Iterator[Line]:
     width = max(lengths, default=0)
     is_terminal = 60 <= width <= 300 and lengths[width] > 1
     for start, line in enumerate(lines):
-        is_exception = bool(_EXCEPTION.match(line.text))
+        is_exception = bool(EXCEPTION.match(line.text))
         if len(line.text) < 40 and not is_exception:
             continue
         text = line.text
-        for previous, following in zip(lines[start : start + _JOINED], lines[start + 1 : start + _JOINED + 1], strict=False):
+        for previous, following in zip(lines[start : start + JOINED], lines[start + 1 : start + JOINED + 1], strict=False):
             if following.number > previous.number + 1 or following.rank != line.rank:
                 break
             if is_terminal and len(previous.text) == width:
                 text += following.text
-            elif (is_exception and previous is line) or (50 <= len(previous.text) <= 200 and _GOES_ON.match(following.text)):
+            elif (is_exception and previous is line) or (50 <= len(previous.text) <= 200 and GOES_ON.match(following.text)):
                 text += " " + following.text.strip()
             else:
                 break
@@ -129,5 +132,5 @@ def joined_lines(lines: list[Line]) -> Iterator[Line]:
             yield line._replace(text=text[:PIECE])
 
 
-_EXCEPTION = re.compile(r"\s*(?:\w+\.)*[A-Z]\w*(?:Error|Exception): ")
-_GOES_ON = re.compile(r"\s*[a-z0-9'\"(\[/_.-]")
+EXCEPTION = re.compile(r"\s*(?:\w+\.)*[A-Z]\w*(?:Error|Exception): ", re.ASCII)
+GOES_ON = re.compile(r"\s*[a-z0-9'\"(\[/_.-]", re.ASCII)

@@ -14,17 +14,19 @@ from dataclasses import dataclass, field
 from indexer.denoise import Line
 from indexer.reading import RawLine
 
-_MAY_HAVE = ("loss", "lr", "learning", "norm")
-_VALUE = re.compile(
+MAY_HAVE = ("loss", "lr", "learning", "norm")
+VALUE = re.compile(
     r"(?<![\w-])(?:lm |(?:train[/_]){1,2}(?=[^\n]{0,60}\d$)|train[/_])?(?P<name>loss|learning[ _]rate|lr|grad[ _]norm|gnorm)"
     r"['\"]?\s{0,30}[:=│]\s{0,30}"
     r"['\"\[(]{0,2}(?P<value>[-+]?(?:\d[\d.]{0,30}(?:[eE][-+]?\d{1,3})?|nan|inf))(?![\w./%])",
-    re.IGNORECASE,
+    re.ASCII | re.IGNORECASE,
 )
 # The loss of a policy begins at 0 in a healthy run; where accuracy is reported beside it, it is no language model that trains.
-_POLICY = re.compile(r"reward|\bkl\b|advantage|completions|/margins|policy|actor|critic|\bppo\b|\bgrpo\b", re.IGNORECASE)
-_CLASSIFIER = re.compile(r"\baccuracy\b|\bacc\b|\bmAP\b|box_loss|logloss|psnr|d_loss|g_loss|discrim", re.IGNORECASE)
-_NAMES = {"lr": "learning_rate", "gnorm": "grad_norm"}
+POLICY = re.compile(
+    r"reward|\bkl\b|advantage|completions|/margins|policy|actor|critic|\bppo\b|\bgrpo\b", re.ASCII | re.IGNORECASE
+)
+CLASSIFIER = re.compile(r"\baccuracy\b|\bacc\b|\bmAP\b|box_loss|logloss|psnr|d_loss|g_loss|discrim", re.ASCII | re.IGNORECASE)
+NAMES = {"lr": "learning_rate", "gnorm": "grad_norm"}
 REPORTS = 20_000
 SHARE = 0.1  # Fewer zeros than this between other values are small numbers, rounded.
 
@@ -50,17 +52,17 @@ def metric_lines(raw: Sequence[RawLine]) -> Iterator[Line]:
     seen: set[str] = set()
     for text, number in raw:
         lower = text.lower()
-        if not any(word in lower for word in _MAY_HAVE) or "train_runtime" in text or _CLASSIFIER.search(text):
+        if not any(word in lower for word in MAY_HAVE) or "train_runtime" in text or CLASSIFIER.search(text):
             continue  # (`train_runtime`: the loss beside it is the mean of all.)
         named: dict[str, str] = {}
-        for found in _VALUE.finditer(text):
+        for found in VALUE.finditer(text):
             name = found["name"].lower().replace(" ", "_")
-            named.setdefault(_NAMES.get(name, name), found["value"].lower())
+            named.setdefault(NAMES.get(name, name), found["value"].lower())
         report = text[text.find("{") :] if "{" in text else text
         if not named or report in seen:  # Each rank prints the same.
             continue
         seen.add(report)
-        is_policy = bool(_POLICY.search(text))
+        is_policy = bool(POLICY.search(text))
         for name, value in named.items():
             own = series.setdefault(f"policy_{name}" if is_policy and name == "loss" else name, _Series())
             if len(own.values) < REPORTS:
@@ -90,8 +92,8 @@ def _number(value: str) -> float:
 
 
 # A model that loops says the same words again and again, in one line or line by line.
-_LOOP = re.compile(r"([^\d\s=#*_.|+-][^\d=#*_|+]{3,60}?)\1{4,}")
-_MAX_LOOKED_AT = 400
+LOOP = re.compile(r"([^\d\s=#*_.|+-][^\d=#*_|+]{3,60}?)\1{4,}", re.ASCII)
+MAX_LOOKED_AT = 400
 
 
 def loop_lines(raw: Sequence[RawLine]) -> Iterator[Line]:
@@ -103,30 +105,32 @@ def loop_lines(raw: Sequence[RawLine]) -> Iterator[Line]:
         if len(set(text[:2000])) > len(text[:2000]) // 3:  # A text that loops has few different characters for its length.
             continue
         looked += 1
-        if looked > _MAX_LOOKED_AT:
+        if looked > MAX_LOOKED_AT:
             return
-        found = _LOOP.search(text[:1000])
+        found = LOOP.search(text[:1000])
         if found and len(set(found[1])) > 2 and len(found[0]) >= 40:
             yield Line(f'text: {len(found[0]) // len(found[1])} times "{found[1][:40]}"', number)
             return
 
 
-_SAID = re.compile(
-    r"(?<![a-z_])(?:(?P<loss>loss(?![a-z])|损失)|(?P<learning_rate>learning[ _-]?rate|lr(?![a-z])|学习率))", re.IGNORECASE
+SAID = re.compile(
+    r"(?<![a-z_])(?:(?P<loss>loss(?![a-z])|损失)|(?P<learning_rate>learning[ _-]?rate|lr(?![a-z])|学习率))",
+    re.ASCII | re.IGNORECASE,
 )
-_ZERO = re.compile(r"(?<![\d.a-z])(?:0(?:\.0+)?(?![\d.%]|e-|到|~)|zeros?(?![a-z-])|零)", re.IGNORECASE)
-_CLAUSE = re.compile(
-    r"[.!?;,](?:\s|$)|[。！？；，\n]|\b(?:but|while|although|whereas|not|never|no)\b|n't|但|却|而|不是|没有|不为"
+ZERO = re.compile(r"(?<![\d.a-z])(?:0(?:\.0+)?(?![\d.%]|e-|到|~)|zeros?(?![a-z-])|零)", re.ASCII | re.IGNORECASE)
+CLAUSE = re.compile(
+    r"[.!?;,](?:\s|$)|[。！？；，\n]|\b(?:but|while|although|whereas|not|never|no)\b|n't|但|却|而|不是|没有|不为",
+    re.ASCII,
 )
-_REACH = 40  # Characters from a name to its zero.
+REACH = 40  # Characters from a name to its zero.
 
 
 def said_lines(text: str) -> Iterator[Line]:
     """A line for the loss and for the learning rate, where the text says in one clause that it is 0."""
-    names = list(_SAID.finditer(text))
+    names = list(SAID.finditer(text))
     for found, following in zip(names, [*names[1:], None], strict=False):
-        clause = text[found.end() : min(found.end() + _REACH, following.start() if following else len(text))]
-        if end := _CLAUSE.search(clause):
+        clause = text[found.end() : min(found.end() + REACH, following.start() if following else len(text))]
+        if end := CLAUSE.search(clause):
             clause = clause[: end.start()]
-        if _ZERO.search(clause):
+        if ZERO.search(clause):
             yield Line(f"said: {found.lastgroup} 0", 1)

@@ -8,14 +8,14 @@ from collections.abc import Iterable
 
 MAX_WORDS = 3
 MAX_CHARACTERS = 6  # Of a Chinese name.
-_RUN = re.compile(r"[0-9a-z]+(?:[.+#_-]+[0-9a-z]+)*[+#]*|[\u3400-\u9fff]+")
+RUN = re.compile(r"[0-9a-z]+(?:[.+#_-]+[0-9a-z]+)*[+#]*|[\u3400-\u9fff]+")
 
 
 def candidates(text: str) -> set[str]:
     """Everything in a text that could be a name: up to three neighbouring words, up to six Chinese characters."""
     found: set[str] = set()
     words: list[str] = []
-    for run in _RUN.findall(text.lower()):
+    for run in RUN.findall(text.lower()):
         if run[0] >= "\u3400":
             words.clear()
             for size in range(2, MAX_CHARACTERS + 1):
@@ -29,5 +29,5 @@ def candidates(text: str) -> set[str]:
 def kept_names(names: Iterable[str], documents: Iterable[str]) -> list[str]:
     """The names that at most one document of this field uses, sorted; a name is written as `candidates` would find it."""
     used = Counter(name for document in documents for name in candidates(document))
-    written = {" ".join(_RUN.findall(name.lower())) for name in names} - {""}
+    written = {" ".join(RUN.findall(name.lower())) for name in names} - {""}
     return sorted(name for name in written if used[name] <= 1)

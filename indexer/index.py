@@ -21,7 +21,7 @@ from indexer.embedding import NONE, Embedder, Progress, installed_version, load_
 from indexer.entry import Entry, Signature, entry_folders, read_source, to_entry
 from indexer.errors import EntryError, IndexDamagedError, IndexMismatchError, UnknownEntryError
 from indexer.foreign import candidates, kept_names
-from indexer.lexical import Bm25
+from indexer.lexical import Bm25, Counts, count, without_chance_pairs
 from indexer.passages import Passage, embedded_texts, lexical_document, passages
 from indexer.query import Query
 from indexer.ranking import Evidence, Hit, probability, rank, read_constants
@@ -31,7 +31,7 @@ from indexer.storage import Files
 if TYPE_CHECKING:
     from indexer.vectors import VectorSearch
 
-FORMAT = 6
+FORMAT = 7
 READ_TRIES = 3
 QUERY_TOKENS = 64  # Embedding costs 1.2 ms a token, and what decides stands at the front.
 COMMON = 0.15  # Share of an entry's asks from which on a term stands for the entry, not for one of its causes.
@@ -95,16 +95,8 @@ def build_files(
         "apart.json": storage.to_json(collection.apart),
         "notices.json": storage.to_json(collection.notices),
     }
-    documents = [
-        *map(lexical_document, collection.entries),
-        *("\n".join([known.about, *known.asks]) for known in collection.background),
-    ]
-    ours = [ask for entry in collection.entries for page in entry.pages.values() for ask in page.asks]
-    ours += [ask for known in collection.background if known.is_ours for ask in known.asks]
-    others = [ask for known in collection.background if not known.is_ours for ask in known.asks]
-    bm25 = Bm25.build(documents, ours, others)
-    of_this_field = [True] * len(collection.entries) + [known.is_ours for known in collection.background]
-    files["foreign.json"] = storage.to_json(kept_names(collection.foreign_names, compress(documents, of_this_field)))
+    files["foreign.json"] = storage.to_json(foreign_names(collection))
+    bm25 = Bm25.build(count_words(collection))
     files["vocabulary.json"] = storage.to_json(list(bm25.vocabulary))
     for name in _BM25_ARRAYS:
         files[f"bm25-{name}.bin"] = storage.to_bytes(getattr(bm25, name))
@@ -115,6 +107,28 @@ def build_files(
         texts += [list(filter(None, (beside.about, *beside.asks))) for beside in collection.background]
         files |= vectors.build_files(texts, embedder, known, progress)
     return files
+
+
+def documents_of(collection: Collection) -> list[str]:
+    """The document of each entry and then of the background, in which words are counted."""
+    return [
+        *map(lexical_document, collection.entries),
+        *("\n".join([known.about, *known.asks]) for known in collection.background),
+    ]
+
+
+def count_words(collection: Collection) -> Counts:
+    """The counts that BM25 and the words of the field are computed from."""
+    ours = [ask for entry in collection.entries for page in entry.pages.values() for ask in page.asks]
+    ours += [ask for known in collection.background if known.is_ours for ask in known.asks]
+    others = [ask for known in collection.background if not known.is_ours for ask in known.asks]
+    return without_chance_pairs(count(documents_of(collection), ours, others))
+
+
+def foreign_names(collection: Collection) -> list[str]:
+    """The names that are not used in this field."""
+    of_this_field = [True] * len(collection.entries) + [known.is_ours for known in collection.background]
+    return kept_names(collection.foreign_names, compress(documents_of(collection), of_this_field))
 
 
 _BM25_ARRAYS = {"starts": "i", "documents": "i", "weights": "f", "idf": "f", "fields": "f"}
@@ -278,11 +292,10 @@ class Index:
         asks = [set(lexical.tokens(ask)) for page in entry.pages.values() for ask in page.asks]
         weight = {}
         for term in terms - told:
-            number = self._bm25.vocabulary.get(term)
-            count = sum(term in heading or term in words for _, heading, words in has)
+            held = sum(term in heading or term in words for _, heading, words in has)
             asked = sum(term in words for words in asks)
-            if number is not None and count and asked <= COMMON * len(asks):
-                weight[term] = self._bm25.idf[number] * math.log(1 + (len(has) + len(asks)) / (count + asked))
+            if held and asked <= COMMON * len(asks):
+                weight[term] = self._bm25.rarity(term) * math.log(1 + (len(has) + len(asks)) / (held + asked))
         total = sum(weight.values()) + ENOUGH
         closeness: dict[str, float] = {}
         for id_, heading, words in has:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re2
 
 # Found together in one look. RE2, so that any line takes linear time.
-_KINDS = {
+KINDS = {
     "traceback": (
         r"^\s*Traceback \(most recent|^\s*\+ Exception Group Traceback",
         r"|^During handling of the above|^The above exception was the direct cause",
@@ -69,7 +69,7 @@ _KINDS = {
         r"|提交前必须检查|请按照以下|系统信息|复现|期望|其他)\b.{0,60}$",
     ),
 }
-PROGRAM = frozenset(_KINDS) - {"error", "follows", "chatter", "heading"}  # What programs print, and people may quote,
+PROGRAM = frozenset(KINDS) - {"error", "follows", "chatter", "heading"}  # What programs print, and people may quote,
 CERTAIN = frozenset({"traceback", "frame", "exception", "kernel", "build", "level", "report", "table", "shell"})  # or do not.
 # How much a line of each kind says about the cause.
 WORTH = {
@@ -90,11 +90,11 @@ def _compile() -> re2.Set:
     options.log_errors = False
     options.max_mem = 64 << 20
     kinds = re2.Set.SearchSet(options)
-    for parts in _KINDS.values():
+    for parts in KINDS.values():
         kinds.Add("".join(parts))
     kinds.Compile()
     return kinds
 
 
-_NAMES = tuple(_KINDS)
+_NAMES = tuple(KINDS)
 _SET = _compile()

@@ -60,14 +60,16 @@ def embedded_texts(entry: Entry) -> list[str]:
 
 
 def lexical_document(entry: Entry) -> str:
-    """All words of an entry in one text: titles, summaries, asks, bodies, samples."""
+    """What an entry is found by, in one text: titles, summaries, asks, headings, samples.
+
+    Not its prose: that made its document unlike those of the background, which are asks. Without it, 0.95 of questions find
+    their entry by words alone, with it 0.92 (tuning cases).
+    """
     blocks = []
     for language in LANGUAGES:
         page = entry.pages[language]
-        blocks += [page.title, page.summary, *page.asks]
-        blocks += [f"{part.heading}\n{part.text}" for part in page.parts]
-    blocks += entry.samples
-    return "\n".join(blocks)
+        blocks += [page.title, page.summary, *page.asks, *(part.heading for part in page.parts)]
+    return "\n".join([*blocks, *entry.samples])
 
 
 def cells(text: str) -> int:

@@ -13,7 +13,7 @@ from indexer.denoise import Line, clean_lines, joined_lines
 from indexer.entry import Language
 from indexer.facts import fact_lines
 from indexer.kinds import CERTAIN, PROGRAM, WORTH, kinds_of
-from indexer.reading import RawLine, read_lines
+from indexer.reading import CJK, RawLine, read_lines
 
 MAX_ERROR_LINES = 12
 MAX_ERROR_LENGTH = 400
@@ -70,7 +70,7 @@ class Query:
     @property
     def topic_text(self) -> str:
         """Where names of a field may stand: the user's words and the log's own lines, but no list of packages."""
-        return "\n".join((self.sentence, *(line.text for line in self.lines[:TOPIC_LINES] if not _PACKAGE.match(line.text))))
+        return "\n".join((self.sentence, *(line.text for line in self.lines[:TOPIC_LINES] if not PACKAGE.match(line.text))))
 
     @property
     def search_text(self) -> str:
@@ -78,24 +78,27 @@ class Query:
         return "\n".join(filter(None, (self.sentence, *self.error_lines, *self.frames)))
 
 
-_CJK = re.compile(r"[\u3400-\u9fff]")
-_EXCEPTION = re.compile(
-    r"\s*(?:E +)?((?:[A-Za-z_]\w*\.)*_?[A-Z]\w*(?:Error|Exception|Interrupt|Exit|Failure|NotFound|OutOfMemory))(?::|\s*$)"
+EXCEPTION = re.compile(
+    r"\s*(?:E +)?((?:[A-Za-z_]\w*\.)*_?[A-Z]\w*(?:Error|Exception|Interrupt|Exit|Failure|NotFound|OutOfMemory))(?::|\s*$)",
+    re.ASCII,
 )
-_DEATH = re.compile(
-    r"(?i)exit ?code\W{1,12}-?\d{1,3}|exit status \d{1,3}|退出码\W{0,4}-?\d{1,3}|\bSIG(?:KILL|SEGV|ABRT|BUS|HUP)\b|^\s*Killed\b"
+DEATH = re.compile(
+    r"exit ?code\W{1,12}-?\d{1,3}|exit status \d{1,3}|退出码\W{0,4}-?\d{1,3}|\bSIG(?:KILL|SEGV|ABRT|BUS|HUP)\b|^\s*Killed\b",
+    re.ASCII | re.IGNORECASE,
 )
-_PACKAGE = re.compile(r"\s*(?:- )?[\w.-]+(?:\[[\w,]+\])?(?: +|==| ?@ ?|: )v?\d[\w.+-]*\s*$")
-_PLACE = re.compile(r"(?:.{0,300}(?:site|dist)-packages/)?((?:[\w-]+/){0,3}[\w-]+\.py)\"?(?:, line |:)\d+(?:,? in (\w+))?")
-_PERSON = re2.compile(
-    r"[?？吗呢嘛]|(?i)\b(?:how|why|what|which|should|anyone|does (?:it|this|that|anyone)|do i|can i|my|i'm|i've|we|our|you"
+PACKAGE = re.compile(r"\s*(?:- )?[\w.-]+(?:\[[\w,]+\])?(?: +|==| ?@ ?|: )v?\d[\w.+-]*\s*$", re.ASCII)
+PLACE = re.compile(
+    r"(?:.{0,300}(?:site|dist)-packages/)?((?:[\w-]+/){0,3}[\w-]+\.py)\"?(?:, line |:)\d+(?:,? in (\w+))?", re.ASCII
+)
+PERSON = re2.compile(
+    r"(?i)[?？吗呢嘛]|\b(?:how|why|what|which|should|anyone|does (?:it|this|that|anyone)|do i|can i|my|i'm|i've|we|our|you"
     r"|please|help|thanks|hi|hello|tried|is there|same)\b|\bI\b"
 )
-_ASKS = re2.compile(
-    r"[?？吗呢]|(?i:\b(?:how|why|what|which|should|is it|does|do i|can i|my|i'm|i|we|help)\b)"
+ASKS = re2.compile(
+    r"(?i)[?？吗呢]|\b(?:how|why|what|which|should|is it|does|do i|can i|my|i'm|i|we|help)\b"
     r"|怎么|为什么|如何|什么|哪|请问|求助"
 )
-_VERSION = re2.compile(
+VERSION = re2.compile(
     r"(?i)(?:^|[\s\-*\"'(,`|@])(torch|pytorch|transformers|accelerate|deepspeed|peft|trl|datasets|bitsandbytes"
     r"|flash[-_]attn|vllm|cuda|nccl|python|tokenizers|xformers|triton|numpy)[\"`]?(?: version| toolkit)?\"?"
     r"(?:==|[ =:|@]{1,40}v?\"?)(\d{1,2}(?:\.\d{1,4}){1,3})"
@@ -124,12 +127,12 @@ def _understand(raw: list[RawLine], question: str) -> Query:
         sentence=full,
         error_lines=tuple(line.text.strip()[:MAX_ERROR_LENGTH] for _, line in judged[:MAX_ERROR_LINES]),
         root=judged[0][1] if judged and judged[0][0] >= WORTH["inner exception"] else None,
-        exceptions=tuple(dict.fromkeys(found[1] for line in lines if (found := _EXCEPTION.match(line.text)))),
+        exceptions=tuple(dict.fromkeys(found[1] for line in lines if (found := EXCEPTION.match(line.text)))),
         frames=_frames(lines, kinds),
-        deaths=tuple(dict.fromkeys(found[0].strip() for line in lines if (found := _DEATH.search(line.text)))),
+        deaths=tuple(dict.fromkeys(found[0].strip() for line in lines if (found := DEATH.search(line.text)))),
         versions={
             str(found[1]).lower().replace("pytorch", "torch").replace("_", "-"): str(found[2])
-            for found in _VERSION.finditer(text)
+            for found in VERSION.finditer(text)
         },
         gpus=tuple(dict.fromkeys(str(found[1]) for found in _GPU.finditer(text))),
         launch=next((line.text.strip() for line, own in zip(lines, kinds, strict=True) if "launch" in own), ""),
@@ -146,9 +149,7 @@ def _is_log(lines: list[Line], kinds: list[frozenset[str]]) -> bool:
         likely = sum(bool(own & PROGRAM) for own in kinds)
         return likely >= 3 and 2 * likely > len(lines)
     return (
-        certain > 1
-        or (len(lines) == 1 and not _ASKS.search(lines[0].text) and not _CJK.search(lines[0].text))
-        or len(lines) > 2
+        certain > 1 or (len(lines) == 1 and not ASKS.search(lines[0].text) and not CJK.search(lines[0].text)) or len(lines) > 2
     )
 
 
@@ -160,10 +161,10 @@ def _sentence(lines: list[Line], kinds: list[frozenset[str]], is_log: bool) -> s
     for line, own in zip(lines, kinds, strict=True):
         if line.stamped or "heading" in own or own & (CERTAIN | {"follows"}):
             continue
-        chinese = len(_CJK.findall(line.text))
+        chinese = len(CJK.findall(line.text))
         # A sample of training data in Chinese is no sentence of the user's: those are short, or near the beginning or the end.
         if (chinese >= 2 and (own.isdisjoint({"code", "place"}) or 4 * chinese > len(line.text))) or (
-            not own & PROGRAM and len(line.text.split()) > 2 and _PERSON.search(line.text) and "chatter" not in own
+            not own & PROGRAM and len(line.text.split()) > 2 and PERSON.search(line.text) and "chatter" not in own
         ):
             said.append(line.text.strip())
     return "\n".join(said)
@@ -176,7 +177,7 @@ def _judged(lines: list[Line], kinds: list[frozenset[str]]) -> list[tuple[float,
         worth = sum(WORTH.get(kind, 0.0) for kind in own) + 0.5 * line.stamped
         if "error" not in own and not own & {"metrics", "kernel", "exception", "inner exception", "build", "death"}:
             continue
-        if "heading" in own or worth <= -4 or (_CJK.search(line.text) and not line.stamped and not own & CERTAIN):
+        if "heading" in own or worth <= -4 or (CJK.search(line.text) and not line.stamped and not own & CERTAIN):
             continue
         judged.append((worth, line))
     return judged
@@ -186,7 +187,7 @@ def _frames(lines: list[Line], kinds: list[frozenset[str]]) -> tuple[str, ...]:
     """The last places of the last traceback, as `package/module.py function`."""
     places = []
     for line, own in zip(lines, kinds, strict=True):
-        if "frame" in own and (found := _PLACE.search(line.text)):
+        if "frame" in own and (found := PLACE.search(line.text)):
             places.append(" ".join(filter(None, found.groups())))
     return tuple(dict.fromkeys(reversed(places[-FRAMES:])))
 
@@ -194,4 +195,4 @@ def _frames(lines: list[Line], kinds: list[frozenset[str]]) -> tuple[str, ...]:
 def language_of(text: str) -> Language:
     """Chinese from one CJK character in ten letters on: an English term or message inside a Chinese sentence is normal."""
     letters = sum(character.isalpha() for character in text)
-    return "zh" if letters and len(_CJK.findall(text)) / letters >= 0.1 else "en"
+    return "zh" if letters and len(CJK.findall(text)) / letters >= 0.1 else "en"

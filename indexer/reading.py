@@ -34,10 +34,10 @@ class RawLine(NamedTuple):
     number: int
 
 
-_CJK = re.compile(r"[\u3400-\u9fff]")
+CJK = re.compile(r"[\u3400-\u9fff]")
 # Lines of one kind differ in these only: counts, times, rates, bars.
 _COUNTED = b"0123456789.,:+- #>=\t\xe2\x96\x88\x89\x8a\x8b\x8c\x8d\x8e\x8f"
-_TELLING = re2.compile(
+TELLING = re2.compile(
     rb"(?i)error|exception|traceback|fail|fatal|kill|abort|time[d-]? ?out|cannot|can't|could ?n[o']t|not found|no such|mismatch"
     rb"|invalid|unsupported|unable|undefined|denied|overflow|out of memory|watchdog|sigterm|exit ?code|xid|segmentation"
     rb"|core dumped|uncorrect|file \"|\bnan\b|\binf\b"
@@ -113,7 +113,7 @@ def _telling_lines(block: bytes, number: int) -> set[int]:
     """Numbers of the lines that name an error, a zero or a death; `number` is that of the block's first line."""
     numbers: set[int] = set()
     position = counted = 0
-    while (found := _TELLING.search(block, position)) and len(numbers) < TELLING_IN_A_BLOCK:
+    while (found := TELLING.search(block, position)) and len(numbers) < TELLING_IN_A_BLOCK:
         number += block.count(b"\n", counted, found.start())
         counted = found.start()
         numbers.add(number)
@@ -191,7 +191,7 @@ def _mended(data: bytes) -> bytes:
     foreign = len(text) - len(text.encode("ascii", errors="ignore"))
     if 2 * text.count("\ufffd") > foreign:
         other = data.decode("gb18030", errors="replace")
-        chinese = len(_CJK.findall(other))
+        chinese = len(CJK.findall(other))
         if chinese > 2 and chinese > 4 * other.count("\ufffd"):
             text = other
     return text.encode()

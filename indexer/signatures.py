@@ -126,15 +126,23 @@ def pattern_faults(pattern: str) -> list[str]:
 
 def longest_literal(pattern: str) -> int:
     """Length of the longest run of characters that every match of the pattern contains, nested groups not counted."""
-    best = run = depth = 0
-    index = 0
+    return min(map(len, literals_of(pattern)))
+
+
+def literals_of(pattern: str) -> list[str]:
+    """For each of the pattern's alternatives the longest run of characters that its matches contain, nested groups not
+    counted: a line with none of these runs does not match."""
+    best = run = ""
+    found = []
+    index = depth = 0
     while index < len(pattern):
         character = pattern[index]
         width = 1
         literal = character not in "[](){}.*+?|^$\\"
         if character == "\\" and index + 1 < len(pattern):
             width = 2
-            literal = not pattern[index + 1].isalnum()
+            character = pattern[index + 1]
+            literal = not character.isalnum()
         elif character == "[":
             width = _class_width(pattern[index:])
         elif character == "{":
@@ -144,15 +152,16 @@ def longest_literal(pattern: str) -> int:
         elif character == ")":
             depth = max(depth - 1, 0)
         elif character == "|" and depth == 0:
-            return min(best, longest_literal(pattern[index + 1 :]))
+            found.append(best)
+            best = run = ""
         following = pattern[index + width : index + width + 1]
         if literal and depth == 0:
-            run += 0 if following in ("?", "*", "{") else 1
-            best = max(best, run)
-        if not literal or depth or following in ("?", "*", "+", "{"):
-            run = 0
+            run += "" if following in ("?", "*", "{") and following else character
+            best = max(best, run, key=len)
+        if not literal or depth or (following and following in "?*+{"):
+            run = ""
         index += width
-    return best
+    return [*found, best]
 
 
 def _class_width(text: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from indexer.lexical import K1, B, Bm25, stem, tokens
+from indexer.lexical import K1, B, Bm25, count, stem, tokens
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_different_words_stay_apart(pair: tuple[str, str]) -> None:
 
 def test_scores_are_those_of_the_formula() -> None:
     texts = ["loss zero zero", "watchdog timeout of a rank", "template for loss"]
-    bm25 = Bm25.build(texts)
+    bm25 = Bm25.build(count(texts))
     lengths = [len(tokens(text)) for text in texts]
     idf = np.log(1 + (3 - 1 + 0.5) / 1.5)
     expected = idf * 2 * (K1 + 1) / (2 + K1 * (1 - B + B * lengths[0] / np.mean(lengths)))
@@ -49,16 +49,16 @@ def test_scores_are_those_of_the_formula() -> None:
 
 
 def test_a_repeated_or_unknown_word_adds_nothing() -> None:
-    bm25 = Bm25.build(["loss zero", "watchdog timeout"])
+    bm25 = Bm25.build(count(["loss zero", "watchdog timeout"]))
     assert np.array_equal(bm25.scores(["zero", "zero", "unheard"]), bm25.scores(["zero"]))
 
 
 def test_words_of_this_field_count_for_it_and_those_of_others_against() -> None:
-    bm25 = Bm25.build(["loss zero", "bake bread"], ours=["loss zero", "the loss"], others=["bake bread", "the oven"])
+    bm25 = Bm25.build(count(["loss zero", "bake bread"], ours=["loss zero", "the loss"], others=["bake bread", "the oven"]))
     assert bm25.field(["loss"]) > 0 > bm25.field(["bake"])
     assert bm25.field(["the"]) == bm25.field(["unheard"]) == bm25.field([]) == 0
 
 
 def test_an_empty_collection_and_an_empty_query_have_scores() -> None:
-    assert Bm25.build([]).scores(["loss"]) == []
-    assert Bm25.build(["loss"]).scores([]) == [0]
+    assert Bm25.build(count([])).scores(["loss"]) == []
+    assert Bm25.build(count(["loss"])).scores([]) == [0]
