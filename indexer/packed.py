@@ -11,10 +11,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from indexer import denoise, facts, foreign, kinds, lexical, query, ranking, reading
+from indexer.background import Background
 from indexer.entry import LANGUAGES, Entry, Language
 from indexer.index import Collection, count_words, foreign_names
 from indexer.lexical import Counts, count
-from indexer.passages import lexical_document
 from indexer.signatures import literals_of
 
 FORMAT = 1
@@ -26,13 +26,10 @@ class Pattern(Protocol):
     @property
     def pattern(self) -> str | bytes: ...
 
-    @property
-    def flags(self) -> int: ...
-
 
 def engine_data(collection: Collection) -> bytes:
     """The JSON file that the engine reads: everything it needs to judge a paste in both languages."""
-    known = [*collection.entries, *collection.background]
+    known: list[Entry | Background] = [*collection.entries, *collection.background]
     constants = ranking.read_constants()
     return _to_json(
         {
@@ -67,12 +64,12 @@ def engine_data(collection: Collection) -> bytes:
 
 
 def search_data(entries: Sequence[Entry], pages: Iterable[tuple[str, str, str]], language: Language) -> bytes:
-    """The JSON file that the search of one language reads: entries by all their words, then other pages as (address, title,
-    Markdown)."""
+    """The JSON file that the search of one language adds: the words of entries' pages, then of other pages as (address, title,
+    Markdown). Asks are in the engine's own data."""
     others = list(pages)
     documents = [
-        "\n".join([lexical_document(entry), *(f"{part.heading}\n{part.text}" for part in entry.pages[language].parts)])
-        for entry in entries
+        "\n".join([own.title, own.summary, *(f"{part.heading}\n{part.text}" for part in own.parts)])
+        for own in (entry.pages[language] for entry in entries)
     ]
     return _to_json(
         {

@@ -148,7 +148,7 @@ def rule(code: str) -> Callable[[Rule], Rule]:
 
 @rule("KB001")
 def front_matter_keys(source: Source, context: Context) -> Found:
-    """The front matter has the keys of content.md, each once, and no others; the Chinese page only what differs by language."""
+    """The front matter has an entry's keys, each once, and no others; the Chinese page only what differs by language."""
     for language in LANGUAGES:
         allowed = _ENGLISH_KEYS if language == "en" else _SHARED_KEYS
         lines = source.meta_lines[language]

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from indexer.draft import Draft, write_draft
 from indexer.entry import builtin_folder
 from indexer.index import Index, open_or_build
+from tests.browser import CHROMIUM, build_site, serving
 
 ROOT = Path(__file__).parent.parent
 # Models are found on disk or not at all.
@@ -46,6 +48,42 @@ def environment(cache: Path, index: Index) -> dict[str, str]:
         "HF_HUB_OFFLINE": "1",
         "PYTHONWARNINGS": "error",
     }
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built site, in both languages, as a host would serve it."""
+    return build_site(ROOT, tmp_path_factory.mktemp("site") / "build", "--site-url", "https://kb.example.org/")
+
+
+@pytest.fixture(scope="session")
+def served(site: Path) -> Iterator[str]:
+    """The address of the built site."""
+    with serving(site) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """A real Chromium; without one, what needs it is skipped by name, and CI has one."""
+    if CHROMIUM is None:
+        if os.environ.get("CI"):
+            pytest.fail("There is no Chromium. Install it: apt-get install chromium")
+        pytest.skip("There is no Chromium; install it to run the tests of the site: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def browser_page(chromium: Any) -> Iterator[Any]:
+    """A page of that browser, of a desktop's size."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 900})
+    yield context.new_page()
+    context.close()
 
 
 Kbask = Callable[..., subprocess.CompletedProcess[str]]

@@ -37,6 +37,13 @@ ORDER = [
     "indexer.ranking",
     "indexer.index",
     "indexer.evaluation",
+    "indexer.packed",
+    "indexer.markup",
+    "indexer.pages",
+    "indexer.listings",
+    "indexer.cards",
+    "indexer.machine",
+    "indexer.publish",
     "assistant.config",
     "assistant.intake",
     "assistant.answer",
@@ -44,6 +51,7 @@ ORDER = [
     "assistant.explain",
     "assistant.snippets",
     "assistant.terminal",
+    "assistant.reference",
     "assistant.cli",
 ]
 

@@ -67,6 +67,7 @@ export class Engine {
       confidence: probability(scores[number]),
       matched: evidence.matches.get(number) ?? [],
       yieldedTo: yielded.get(number) ?? [],
+      canFollow: entries[number].yields_to.length > 0,
       pages: entries[number].pages,
     }));
     return { hits, behind, answered: hits.length > 0 && hits[0].confidence >= threshold };

@@ -17,17 +17,22 @@ self.onmessage = async ({ data: { id, task, ...given } }) => {
 };
 
 const TASKS = {
-  async load({ engineAddress, searchAddress }) {
-    const [forEngine, forSearch] = await Promise.all([engineAddress, searchAddress].map(read));
-    engine = new Engine(forEngine);
-    search = new Search(engine, forSearch);
+  async load({ address }) {
+    engine = new Engine(await read(address));
+    return true;
+  },
+
+  async loadSearch({ address }) {
+    search = new Search(engine, await read(address));
     return true;
   },
 
   diagnose({ text }) {
     const started = performance.now();
-    const result = engine.diagnose(shortened(text), () => performance.now() - started > BUDGET);
+    const looked = shortened(text);
+    const result = engine.diagnose(looked, () => performance.now() - started > BUDGET);
     const { query, hits, behind } = result;
+    query.complete &&= looked === text;
     const { lines, searchText, topicText, ...understood } = query;
     const undecided = engine.data.undecided;
     const near = hits.filter((hit, place) => place && hit.confidence >= undecided * hits[0].confidence).map((hit) => hit.id);
@@ -37,13 +42,6 @@ const TASKS = {
   },
 
   search: ({ text }) => search.find(text),
-
-  /** For the tests: entries and confidence for many texts at once, and what stands between. */
-  judge: ({ texts }) =>
-    texts.map((text) => {
-      const { hits, answered, behind, query } = engine.diagnose(text);
-      return { first: hits[0].id, score: hits[0].score, answered, behind: behind?.[0] ?? null, searchText: query.searchText };
-    }),
 };
 
 async function read(address) {
@@ -52,7 +50,9 @@ async function read(address) {
   return response.json();
 }
 
+/** A text without its middle where it is very long; lines keep their numbers. */
 function shortened(text) {
   if (text.length <= MOST) return text;
-  return `${text.slice(0, MOST / 2)}\n${text.slice(-MOST / 2)}`;
+  const left = text.slice(MOST / 2, -MOST / 2).split("\n").length - 1;
+  return `${text.slice(0, MOST / 2)}\n${"\n".repeat(Math.max(left - 1, 0))}${text.slice(-MOST / 2)}`;
 }

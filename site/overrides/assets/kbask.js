@@ -1,0 +1,518 @@
+// What the pages do: the paste box, the search, the language switch. The engine runs in a worker; what is pasted stays here.
+(() => {
+  "use strict";
+
+  const page = JSON.parse(document.getElementById("kbask-page").textContent);
+  const words = page.words;
+  const home = new URL(".", document.currentScript.src);
+  const SHOWN = 3; // Entries below the first.
+  const PATIENCE = 6000; // Milliseconds; the engine's own budget is a quarter of it.
+  const KEPT = "kbask.paste"; // Kept in this tab only, so that it is there again after a look at an entry.
+
+  // ---- small tools
+
+  const $ = (selector, root = document) => root.querySelector(selector);
+  const filled = (template, values) => template.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
+  const entryAddress = (id, part) => `${page.base}/entries/${id}/${part ? `#${part}` : ""}`;
+
+  /** An element; text is only ever set as text. */
+  function h(tag, properties = {}, ...children) {
+    const [name, ...classes] = tag.split(".");
+    const element = document.createElement(name);
+    if (classes.length) element.className = classes.join(" ");
+    for (const [key, value] of Object.entries(properties)) {
+      if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
+      else if (value !== null && value !== undefined && value !== false) element.setAttribute(key, value === true ? "" : value);
+    }
+    element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+    return element;
+  }
+
+  function waiting(action, milliseconds) {
+    let timer = 0;
+    return (...given) => {
+      clearTimeout(timer);
+      timer = setTimeout(() => action(...given), milliseconds);
+    };
+  }
+
+  // ---- the engine, in a thread of its own
+
+  const engine = {
+    worker: null,
+    asked: new Map(),
+    count: 0,
+
+    /** Start the worker and load its data, once. */
+    load() {
+      if (this.loading) return this.loading;
+      this.worker = new Worker(new URL("engine/worker.js", home), { type: "module" });
+      this.worker.onmessage = ({ data: { id, result, error } }) => {
+        const { resolve, reject, timer } = this.asked.get(id) ?? {};
+        this.asked.delete(id);
+        clearTimeout(timer);
+        if (error) reject?.(new Error(error));
+        else resolve?.(result);
+      };
+      this.worker.onerror = (event) => this.stop(new Error(event.message || words.cannot_start));
+      this.loading = this.read("load", `${page.root}/data/engine.json`);
+      return this.loading;
+    },
+
+    /** Load what the search needs besides, once. */
+    loadSearch() {
+      this.searching ??= this.load().then(() => this.read("loadSearch", `${page.base}/data/search.json`));
+      return this.searching;
+    },
+
+    read(task, path) {
+      return this.post(task, { address: new URL(path, location.href).href }, null).catch((error) => {
+        this.stop(error);
+        throw error;
+      });
+    },
+
+    async ask(task, given) {
+      await (task === "search" ? this.loadSearch() : this.load());
+      return this.post(task, given, PATIENCE);
+    },
+
+    post(task, given, patience) {
+      return new Promise((resolve, reject) => {
+        const id = ++this.count;
+        const timer = patience && setTimeout(() => this.stop(new Error(words.too_slow)), patience);
+        this.asked.set(id, { resolve, reject, timer });
+        this.worker.postMessage({ id, task, ...given });
+      });
+    },
+
+    /** End the worker, whatever it is at; the next question starts another. */
+    stop(error) {
+      this.worker?.terminate();
+      this.worker = this.loading = this.searching = null;
+      for (const { reject, timer } of this.asked.values()) {
+        clearTimeout(timer);
+        reject(error);
+      }
+      this.asked.clear();
+    },
+  };
+
+  const cannotRun = () => {
+    if (location.protocol === "file:") return words.from_file;
+    return typeof Worker === "function" ? null : words.no_worker;
+  };
+
+  // ---- the paste box
+
+  function mountBox(place) {
+    const input = h("textarea.kb-box__input", {
+      id: "kb-input", spellcheck: "false", autocomplete: "off", autocapitalize: "off", placeholder: words.placeholder,
+      "aria-describedby": "kb-stays",
+    });
+    const status = h("p.kb-status", { role: "status" });
+    const result = h("div.kb-result");
+    const file = h("input", { type: "file", id: "kb-file", tabindex: "-1", "aria-label": words.open_file, hidden: true });
+    const clear = h("button.kb-button.kb-button--quiet", { type: "button", hidden: true }, words.clear);
+    const reason = cannotRun();
+    const form = h(
+      "form.kb-box__form",
+      { novalidate: true },
+      h("label", { for: "kb-input" }, words.label),
+      input,
+      h(
+        "div.kb-box__bar",
+        {},
+        h("button.kb-button", { type: "submit", disabled: reason !== null }, words.diagnose),
+        h("button.kb-button.kb-button--quiet", { type: "button", disabled: reason !== null, onclick: () => file.click() }, words.open_file),
+        file,
+        clear,
+        h("span", { id: "kb-stays" }, words.stays),
+      ),
+    );
+    place.replaceChildren(h("div.kb-box", {}, form, status, result));
+    if (reason) {
+      input.disabled = true;
+      status.textContent = reason;
+      return;
+    }
+
+    let latest = 0;
+    async function diagnose() {
+      const text = input.value;
+      clear.hidden = !text;
+      keep(text);
+      const turn = ++latest;
+      if (text.trim().length < 3) {
+        status.textContent = "";
+        result.replaceChildren();
+        return;
+      }
+      if (!engine.loading) status.textContent = words.loading;
+      try {
+        const found = await engine.ask("diagnose", { text });
+        if (turn !== latest) return; // Something newer was asked meanwhile.
+        result.replaceChildren(...answer(found, text));
+        status.textContent = summary(found);
+      } catch (error) {
+        if (turn !== latest) return;
+        result.replaceChildren();
+        status.textContent = filled(words.failed, { reason: error.message });
+      }
+    }
+
+    async function read(chosen) {
+      if (!chosen) return;
+      status.textContent = words.loading;
+      input.value = decoded(await chosen.slice(0, 24_000_000).arrayBuffer());
+      await diagnose();
+    }
+
+    const soon = waiting(diagnose, 180);
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      if (!input.value.trim()) {
+        input.focus();
+        status.textContent = words.empty;
+      } else diagnose().then(() => result.firstElementChild?.scrollIntoView({ block: "nearest" }));
+    });
+    input.addEventListener("focus", () => engine.load().catch(() => {}), { once: true });
+    input.addEventListener("input", soon);
+    input.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
+    });
+    file.addEventListener("change", () => read(file.files[0]).then(() => (file.value = "")));
+    form.addEventListener("dragover", (event) => event.preventDefault());
+    form.addEventListener("drop", (event) => {
+      const [dropped] = event.dataTransfer.files;
+      if (!dropped) return;
+      event.preventDefault();
+      read(dropped);
+    });
+    clear.addEventListener("click", () => {
+      input.value = "";
+      diagnose();
+      input.focus();
+    });
+    if (kept()) {
+      input.value = kept();
+      diagnose();
+    }
+  }
+
+  function keep(text) {
+    try {
+      if (text) sessionStorage.setItem(KEPT, text);
+      else sessionStorage.removeItem(KEPT);
+    } catch {
+      sessionStorage.removeItem(KEPT); // Too large, or not allowed: then it is not there again after a look at an entry.
+    }
+  }
+
+  function kept() {
+    try {
+      return sessionStorage.getItem(KEPT) ?? "";
+    } catch {
+      return "";
+    }
+  }
+
+  /** Bytes as text: UTF-16 by its mark, else UTF-8, or GBK where that is broken. */
+  function decoded(buffer) {
+    const bytes = new Uint8Array(buffer);
+    if ((bytes[0] === 0xff && bytes[1] === 0xfe) || (bytes[0] === 0xfe && bytes[1] === 0xff))
+      return new TextDecoder(bytes[0] === 0xff ? "utf-16le" : "utf-16be").decode(bytes);
+    try {
+      return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    } catch {
+      const chinese = new TextDecoder("gb18030").decode(bytes);
+      return chinese.includes("\ufffd") ? new TextDecoder().decode(bytes) : chinese;
+    }
+  }
+
+  const summary = ({ query, milliseconds }) =>
+    filled(query.complete ? words.looked : words.looked_in_part, {
+      lines: query.length.toLocaleString(page.language),
+      milliseconds: Math.max(1, Math.round(milliseconds)),
+    });
+
+  // ---- the answer
+
+  function answer(found, text) {
+    const { hits, answered, query } = found;
+    const parts = [understood(query)];
+    if (answered) {
+      const others = hits.slice(1, 1 + SHOWN).filter((hit) => hit.confidence >= 0.02);
+      parts.push(h("ol.kb-hits", {}, first(found), ...others.map((hit) => other(hit))));
+    } else parts.push(refused(found));
+    if (page.assistant) parts.push(assistantButton(text));
+    return parts.filter(Boolean);
+  }
+
+  function understood(query) {
+    const facts = {
+      exceptions: query.exceptions.slice(0, 4),
+      ranks: query.ranks.length ? [query.ranks.join(", ")] : [],
+      versions: Object.entries(query.versions).slice(0, 6).map((pair) => pair.join(" ")),
+    };
+    const rows = Object.entries(facts).filter(([, values]) => values.length);
+    if (!rows.length) return null;
+    return h(
+      "dl.kb-understood",
+      { "aria-label": words.understood },
+      rows.map(([name, values]) => h("div", {}, h("dt", {}, words[name]), values.map((value) => h("dd", {}, value)))),
+    );
+  }
+
+  function first(found) {
+    const { hits, query } = found;
+    const [hit] = hits;
+    const own = hit.pages[page.language];
+    const cause = hit.matched.find((match) => match.cause)?.cause;
+    const named = own.causes.filter(([id]) => id === cause);
+    const causes = [...named, ...own.causes.filter(([id]) => id !== cause)].slice(0, 4);
+    return h(
+      "li.kb-hit.kb-hit--first",
+      {},
+      head(hit, cause),
+      h("p.kb-hit__summary", {}, own.summary),
+      notes(found).map((note) => h("p.kb-hit__why", {}, note)),
+      lines(hit.matched) ?? h("p.kb-hit__why", {}, query.isLog ? words.by_words_of_log : words.by_words),
+      causes.length
+        ? [
+            h("p.kb-hit__why", {}, named.length ? words.cause_named : words.causes),
+            h("ul.kb-hit__causes", {}, causes.map(([id, heading]) => h("li", {}, h("a", { href: entryAddress(hit.id, id) }, heading)))),
+          ]
+        : [],
+      h("p.kb-hit__more", {}, h("a.kb-button", { href: entryAddress(hit.id, named.length ? cause : "") }, words.read)),
+    );
+  }
+
+  const other = (hit) => h("li.kb-hit", {}, head(hit), h("p.kb-hit__summary", {}, hit.pages[page.language].summary));
+
+  function head(hit, cause = "") {
+    const percent = Math.min(Math.max(Math.round(hit.confidence * 100), 1), 99); // Nothing here is certain.
+    const bar = h("span", { "aria-hidden": "true", style: `--share: ${hit.confidence.toFixed(3)}` });
+    return h(
+      "div.kb-hit__head",
+      {},
+      h("h3", {}, h("a", { href: entryAddress(hit.id, cause) }, hit.pages[page.language].title)),
+      h("span.kb-confidence", {}, bar, filled(words.sure, { percent })),
+    );
+  }
+
+  /** What came before, what follows, and what it cannot be told apart from. */
+  function notes({ hits, query, apart }) {
+    const [hit] = hits;
+    const found = [];
+    const linked = (template, ids) => {
+      const [before, after] = template.split("{ids}");
+      return [before, ...ids.flatMap((id, place) => [place ? words.comma : "", h("a", { href: entryAddress(id) }, id)]), after];
+    };
+    const says = (match) => query.root && (match.line.text.includes(query.root.text) || query.root.text.includes(match.line.text));
+    if (hit.yieldedTo.length) found.push(linked(words.can_follow, hit.yieldedTo.filter((id) => hits.some((one) => one.id === id))));
+    else if (hit.canFollow && query.root && !hit.matched.some(says)) {
+      const [before, after] = filled(words.look_first, { number: query.root.number }).split("{line}");
+      found.push([before, h("code", {}, query.root.text.trim().slice(0, 160)), after]);
+    }
+    const following = hits.slice(1).filter((one) => one.yieldedTo.includes(hit.id));
+    if (following.length) found.push(linked(words.what_follows, following.map((one) => one.id)));
+    if (apart) found.push(filled(words.undecided, { look: apart.look[page.language] }));
+    return found.map((note) => (Array.isArray(note) ? h("span", {}, note) : note));
+  }
+
+  /** The lines that gave it away, marked; null where there are none, or only the user's own words. */
+  function lines(matched) {
+    const shown = matched.filter((match) => !match.line.text.startsWith("said: "));
+    const strong = shown.filter((match) => !match.weak);
+    const rows = strong.length ? strong : shown;
+    if (!rows.length) return null;
+    return h(
+      "ol.kb-lines",
+      { "aria-label": words.lines, tabindex: "0" },
+      rows.slice(0, 6).map(({ line, start, end }) => {
+        const from = start > 120 ? start - 60 : 0;
+        return h(
+          "li",
+          {},
+          h("span", {}, String(line.number)),
+          h(
+            "span",
+            {},
+            from ? "…" : "",
+            line.text.slice(from, start),
+            h("mark", {}, line.text.slice(start, Math.min(end, start + 400))),
+            line.text.slice(end, end + 160),
+          ),
+        );
+      }),
+    );
+  }
+
+  function refused({ hits, behind, query }) {
+    const elsewhere = behind?.[0].startsWith("elsewhere-");
+    const known = behind?.[1] ? filled(words.known, { about: behind[1] }) : elsewhere ? words.elsewhere : words.none_more;
+    return h(
+      "div.kb-refused",
+      {},
+      h("p", {}, h("strong", {}, words.none), " ", known),
+      elsewhere
+        ? null
+        : [
+            h("p", {}, words.nearest),
+            h("ul", {}, hits.slice(0, 3).map((hit) => h("li", {}, h("a", { href: entryAddress(hit.id) }, hit.pages[page.language].title)))),
+          ],
+      query.isLog ? null : h("p", {}, words.paste_more),
+    );
+  }
+
+  // ---- the assistant, where this site has one: asked first, and handed over in the browser, never by an address
+
+  function assistantButton(text) {
+    const dialog = h(
+      "dialog.kb-ask",
+      { "aria-label": words.assistant },
+      h("p", {}, filled(words.assistant_asks, { host: new URL(page.assistant, location.href).host })),
+      h(
+        "div.kb-box__bar",
+        {},
+        h("button.kb-button", { type: "button", onclick: () => (dialog.close(), hand(text)) }, words.assistant_yes),
+        h("button.kb-button.kb-button--quiet", { type: "button", onclick: () => dialog.close() }, words.assistant_no),
+      ),
+    );
+    const button = h("button.kb-button.kb-button--quiet", { type: "button", onclick: () => dialog.showModal() }, words.assistant);
+    return h("div.kb-assistant", {}, button, dialog);
+  }
+
+  function hand(text) {
+    const address = new URL(page.assistant, location.href);
+    const opened = window.open(address, "_blank");
+    window.addEventListener("message", function listen(event) {
+      if (event.source !== opened || event.origin !== address.origin || event.data !== "kbask-ready") return;
+      window.removeEventListener("message", listen);
+      opened.postMessage({ kind: "kbask-paste", text, language: page.language }, address.origin);
+    });
+  }
+
+  // ---- search
+
+  function mountSearch(buttons) {
+    const field = h("input.kb-search__field", {
+      type: "text", role: "searchbox", "aria-label": words.search_label, placeholder: words.search_label, autocomplete: "off", spellcheck: "false",
+      enterkeyhint: "go",
+    });
+    const status = h("span", { role: "status" });
+    const results = h("ul.kb-search__results", { "aria-label": words.search_results });
+    const close = h("button.kb-button.kb-button--quiet", { type: "button", onclick: () => dialog.close() }, words.close);
+    const dialog = h(
+      "dialog.kb-search",
+      { "aria-label": words.search },
+      h("div.kb-search__bar", {}, field, close),
+      results,
+      h("p.kb-search__hint", {}, status, h("span.kb-search__keys", {}, words.search_keys)),
+    );
+    document.body.append(dialog);
+    const reason = cannotRun();
+
+    function open() {
+      if (dialog.open) return;
+      dialog.showModal();
+      field.select();
+      if (reason) status.textContent = reason;
+      else engine.loadSearch().catch((error) => (status.textContent = filled(words.failed, { reason: error.message })));
+    }
+
+    let latest = 0;
+    async function find() {
+      const turn = ++latest;
+      const text = field.value.trim();
+      if (!text || reason) {
+        results.replaceChildren();
+        status.textContent = reason ?? "";
+        return;
+      }
+      try {
+        const found = await engine.ask("search", { text: field.value });
+        if (turn !== latest) return;
+        results.replaceChildren(...found.map((result) => row(result, text)));
+        status.textContent = found.length ? filled(words.search_found, { count: found.length }) : words.search_none;
+      } catch (error) {
+        status.textContent = filled(words.failed, { reason: error.message });
+      }
+    }
+
+    const links = () => [...results.querySelectorAll("a")];
+    field.addEventListener("input", waiting(find, 60));
+    dialog.addEventListener("keydown", (event) => {
+      const all = links();
+      const place = all.indexOf(document.activeElement);
+      if (event.key === "ArrowDown" && all.length) (all[place + 1] ?? all[0]).focus();
+      else if (event.key === "ArrowUp" && place >= 0) (all[place - 1] ?? field).focus();
+      else if (event.key === "Enter" && document.activeElement === field) find().then(() => links()[0]?.click());
+      else return;
+      event.preventDefault();
+    });
+    dialog.addEventListener("click", (event) => {
+      if (event.target === dialog || event.target.closest("a")) dialog.close();
+    });
+    for (const button of buttons) button.addEventListener("click", open);
+    document.addEventListener("keydown", (event) => {
+      const typing = event.target.closest?.("input, textarea, select, [contenteditable]");
+      const asks = (event.key === "/" && !typing) || (event.key.toLowerCase() === "k" && (event.ctrlKey || event.metaKey));
+      if (!asks || event.altKey) return;
+      event.preventDefault();
+      event.stopPropagation();
+      open();
+    }, true);
+  }
+
+  function row({ address, title, heading, text }, typed) {
+    return h(
+      "li",
+      {},
+      h(
+        "a",
+        { href: `${page.base}/${address}` },
+        h("span.kb-search__title", {}, marked(title, typed)),
+        heading ? h("span.kb-search__where", {}, marked(heading, typed)) : null,
+        text ? h("span.kb-search__text", {}, marked(text, typed)) : null,
+      ),
+    );
+  }
+
+  /** A text with the typed words marked in it. */
+  function marked(text, typed) {
+    const parts = typed.match(/[0-9a-z_]+|[\u3400-\u9fff]+/gi)?.flatMap((word) => (word >= "\u3400" ? pairs(word) : [word])) ?? [];
+    if (!parts.length) return [text];
+    const pattern = new RegExp(`(${parts.sort((a, b) => b.length - a.length).join("|")})`, "gi");
+    return text.split(pattern).map((part, place) => (place % 2 ? h("mark", {}, part) : part));
+  }
+
+  const pairs = (run) => (run.length < 3 ? [run] : [run, ...Array.from(run.slice(1), (_, place) => run.slice(place, place + 2))]);
+
+  // ---- the language switch keeps the heading; code that scrolls takes the focus
+
+  function mountLanguage(link) {
+    const update = () => {
+      const passed = [...document.querySelectorAll(".md-content :is(h2, h3)[id]")].filter(
+        (heading) => heading.getBoundingClientRect().top < 140,
+      );
+      link.hash = passed.at(-1)?.id ?? "";
+    };
+    for (const event of ["pointerdown", "focus", "click"]) link.addEventListener(event, update);
+  }
+
+  function mountScrolling() {
+    for (const element of document.querySelectorAll(".md-typeset pre > code, .md-typeset__scrollwrap"))
+      if (element.scrollWidth > element.clientWidth + 1) element.tabIndex = 0;
+  }
+
+  const box = $('[data-kbask="diagnose"]');
+  if (box) mountBox(box);
+  mountSearch(document.querySelectorAll('[data-kbask="search"]'));
+  for (const link of document.querySelectorAll('[data-kbask="language"]')) mountLanguage(link);
+  // After the theme, which wraps tables, and on phones takes the focus from code.
+  const scrolling = waiting(mountScrolling, 200);
+  window.addEventListener("load", scrolling);
+  window.addEventListener("resize", scrolling);
+})();
