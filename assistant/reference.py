@@ -8,7 +8,7 @@ import re
 import click
 
 from indexer.entry import Language
-from indexer.markup import code, escape, fence
+from indexer.markup import code, escape, fence, table
 
 TITLES: dict[Language, str] = {"en": "Command line", "zh": "命令行"}
 INTRODUCTIONS: dict[Language, str] = {
@@ -19,7 +19,7 @@ INTRODUCTIONS: dict[Language, str] = {
         "退出码：0 有答案，1 出错，2 用法不对，3 没有合适的条目。"
     ),
 }
-_OPTIONS: dict[Language, str] = {"en": "Options", "zh": "选项"}
+HEADS: dict[Language, tuple[str, str]] = {"en": ("Option", "What it does"), "zh": ("选项", "作用")}
 
 
 def command_line(group: click.Group) -> dict[Language, str]:
@@ -48,9 +48,9 @@ def _command(context: click.Context, language: Language) -> str:
     rows = []
     for option in command.get_params(context):
         record = option.get_help_record(context)
-        if record and (context.parent is None or "--help" not in option.opts):
-            rows.append(f"| {code(record[0])} | {escape(record[1])} |")
-    return "\n\n".join([*blocks, "\n".join([f"| {_OPTIONS[language]} | |", "| --- | --- |", *rows])])
+        if record and isinstance(option, click.Option) and (context.parent is None or "--help" not in option.opts):
+            rows.append((code(record[0]), escape(record[1])))
+    return "\n\n".join([*blocks, table(HEADS[language], rows)])
 
 
 def _paragraph(text: str) -> str:

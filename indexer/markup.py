@@ -148,7 +148,8 @@ def _quote_of(line: str) -> str:
     return match[0].rstrip() if match else ""
 
 
-def table(heads: Sequence[str], rows: Iterable[Sequence[object]], numbers: Iterable[int]) -> str:
+def table(heads: Sequence[str], rows: Iterable[Sequence[object]], numbers: Iterable[int] = ()) -> str:
+    """Rows of Markdown as a table; the columns of `numbers` are set to the right."""
     right = set(numbers)
     marks = ["---:" if column in right else "---" for column in range(len(heads))]
     return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in (heads, marks, *rows))

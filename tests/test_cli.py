@@ -208,6 +208,7 @@ JSON_CALLS = [
     ("run", "loss-zero-sft", "--dry-run"),
     ("import", "faq.md", "--out", "out"),
     ("eval", "cases.jsonl"),
+    ("export-site",),
 ]
 
 
@@ -217,7 +218,8 @@ def test_every_command_prints_json(kbask: Kbask, call: tuple[str, ...], tmp_path
     case = {"id": "1", "slug": None, "lang": "en", "kind": "question", "text": "how do I bake bread"}
     (tmp_path / "cases.jsonl").write_text(json.dumps(case), encoding="utf-8")
     (tmp_path / "faq.md").write_text("# 1 Why?\nBecause.\n# 2 How?\nSo.\n", encoding="utf-8")
-    done = kbask(*call, "--json", cwd=tmp_path if call[0] in ("new", "import", "eval") else None)
+    out = ("--out", str(tmp_path / "build")) if call[0] == "export-site" else ()
+    done = kbask(*call, *out, "--json", cwd=tmp_path if call[0] in ("new", "import", "eval") else None)
     assert isinstance(json.loads(done.stdout), dict | list)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import html.parser
 import re
 from collections.abc import Iterator
@@ -324,17 +325,17 @@ def test_nothing_is_wider_than_a_phone(visit: Any, language: str, width: int) ->
         assert page.evaluate("document.scrollingElement.scrollWidth") <= width, path
 
 
-def test_an_entry_page_weighs_less_than_150_kilobytes(chromium: Any, served: str) -> None:
-    for language in LANGUAGES:
-        for entry in ENTRIES:
-            context = chromium.new_context(**DESKTOP)
-            page = context.new_page()
-            sizes: dict[str, int] = {}
-            page.on("response", lambda response: sizes.update({response.url: int(response.headers.get("content-length", 0))}))  # noqa: B023
-            page.goto(f"{served}{BASES[language]}entries/{entry}/", wait_until="networkidle")
-            assert len(sizes) > 4
-            assert sum(sizes.values()) < 150_000, (entry, sizes)
-            context.close()
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_an_entry_page_weighs_less_than_150_kilobytes(visit: Any, site: Path, served: str, language: str) -> None:
+    def weight(entry: str) -> int:
+        return len(gzip.compress((site / BASES[language] / "entries" / entry / "index.html").read_bytes()))
+
+    page = visit("")
+    sizes: dict[str, int] = {}
+    page.on("response", lambda response: sizes.update({response.url: int(response.headers.get("content-length", 0))}))
+    page.goto(f"{served}{BASES[language]}entries/{max(ENTRIES, key=weight)}/", wait_until="networkidle")
+    assert len(sizes) > 4
+    assert sum(sizes.values()) < 150_000, sizes
 
 
 def test_pages_read_from_a_file_and_the_box_says_why_it_cannot_run(chromium: Any, site: Path) -> None:

@@ -240,7 +240,7 @@
 
   function answer(found, text) {
     const { hits, answered, query } = found;
-    const parts = [understood(query)];
+    const parts = [h("h2.kb-unseen", {}, words.answer), understood(query)];
     if (answered) {
       const others = hits.slice(1, 1 + SHOWN).filter((hit) => hit.confidence >= 0.02);
       parts.push(h("ol.kb-hits", {}, first(found), ...others.map((hit) => other(hit))));
@@ -362,7 +362,7 @@
             h("p", {}, words.nearest),
             h("ul", {}, hits.slice(0, 3).map((hit) => h("li", {}, h("a", { href: entryAddress(hit.id) }, hit.pages[page.language].title)))),
           ],
-      query.isLog ? null : h("p", {}, words.paste_more),
+      query.isLog || behind ? null : h("p", {}, words.paste_more),
     );
   }
 
@@ -503,8 +503,10 @@
   }
 
   function mountScrolling() {
-    for (const element of document.querySelectorAll(".md-typeset pre > code, .md-typeset__scrollwrap"))
-      if (element.scrollWidth > element.clientWidth + 1) element.tabIndex = 0;
+    for (const element of document.querySelectorAll(".md-typeset pre > code, .md-typeset__scrollwrap")) {
+      const scrolls = element.scrollWidth > element.clientWidth + 1 || element.scrollHeight > element.clientHeight + 1;
+      if (scrolls) element.tabIndex = 0;
+    }
   }
 
   const box = $('[data-kbask="diagnose"]');
@@ -515,4 +517,5 @@
   const scrolling = waiting(mountScrolling, 200);
   window.addEventListener("load", scrolling);
   window.addEventListener("resize", scrolling);
+  document.addEventListener("change", scrolling); // Another tab is shown.
 })();
