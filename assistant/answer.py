@@ -265,7 +265,7 @@ def snippet_calls(entry: Entry, entries: dict[str, Entry], language: Language) -
     calls = []
     for snippet in entry.snippets:
         owner = entries.get(snippet.of or entry.id, entry)
-        target = owner.id if len(owner.snippets) == 1 else f"{owner.id}/{snippet.name}"
+        target = owner.run_name(snippet)
         written = re.search(rf"kbask run {re.escape(target)}(?:\.py)?(?: --)?(?: [^\n`]+)?(?=[\n`]|$)", text)
         command = written[0].strip() if written else f"kbask run {target}"
         calls.append(SnippetCall(entry.id, snippet, command, Path(owner.folder) / snippet.file))

@@ -90,7 +90,7 @@ def card_files(library: Library, folder: Path) -> dict[str, bytes]:
         files[f"cards/{entry.id}.png"] = kept.read_bytes()
         used.add(kept.name)
     for path in folder.glob("*.png"):
-        if path.name not in used:
+        if path.name not in used and re.fullmatch(r"[0-9a-f]{32}\.png", path.name):
             path.unlink()
     return files
 

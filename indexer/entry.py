@@ -122,6 +122,10 @@ class Entry:
             return tuple(part for part in parts if part.level == 2 and part.id != "short-answer")
         return tuple(part for part in parts if part.level == 3)
 
+    def run_name(self, snippet: Snippet) -> str:
+        """What `kbask run` calls one of its snippets: the entry's id where it has no other."""
+        return self.id if len(self.snippets) == 1 else f"{self.id}/{snippet.name}"
+
     def part(self, part_id: str, language: Language) -> Part:
         """The part with that id; raises KeyError."""
         for part in self.pages[language].parts:

@@ -123,7 +123,7 @@ def _snippets(entry: Entry, entries: Mapping[str, Entry], site_url: str) -> list
                 "does": snippet.does,
                 "about": snippet.about,
                 "address": f"{site_url}entries/{owner.id}/{snippet.file}",
-                "command": f"kbask run {owner.id}" + (f"/{snippet.name}" if len(owner.snippets) > 1 else ""),
+                "command": f"kbask run {owner.run_name(snippet)}",
             }
         )
     return snippets

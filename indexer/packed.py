@@ -37,6 +37,7 @@ def engine_data(collection: Collection) -> bytes:
             "patterns": {name: javascript(pattern) for name, pattern in PATTERNS.items()},
             "kinds": {name: javascript(re.compile("".join(parts), re.ASCII)) for name, parts in kinds.KINDS.items()},
             "certain": sorted(kinds.CERTAIN),
+            "frame": sorted(query.FRAME),
             "program": sorted(kinds.PROGRAM),
             "worth": kinds.WORTH,
             "limits": LIMITS,
@@ -73,13 +74,11 @@ def search_data(entries: Sequence[Entry], pages: Iterable[tuple[str, str, str]],
     ]
     return _to_json(
         {
-            "format": FORMAT,
             "entries": [
                 {
                     "address": f"entries/{entry.id}/",
                     "title": entry.pages[language].title,
                     "text": entry.pages[language].summary,
-                    "section": entry.section,
                     "headings": [[part.id, part.heading] for part in entry.pages[language].parts if part.id],
                 }
                 for entry in entries
@@ -197,7 +196,9 @@ LIMITS: dict[str, float] = {
     "error_lines": query.MAX_ERROR_LINES,
     "error_length": query.MAX_ERROR_LENGTH,
     "sentence": query.MAX_SENTENCE,
+    "ending": query.ENDING,
     "frames": query.FRAMES,
+    "frame_reach": query.FRAME_REACH,
     "topic_lines": query.TOPIC_LINES,
     "token": lexical.MAX_TOKEN,
     "words": foreign.MAX_WORDS,

@@ -280,8 +280,7 @@ def _script(entry: Entry, snippet: Snippet, library: Library) -> str:
     labels = library.labels
     owner = library.entries.get(snippet.of, entry) if snippet.of else entry
     source = read_text(Path(owner.folder) / snippet.file)
-    own = [other for other in owner.snippets if not other.of]
-    command = f"kbask run {owner.id}" if len(own) == 1 else f"kbask run {owner.id}/{snippet.name}"
+    command = f"kbask run {owner.run_name(snippet)}"
     says = f"**{labels[snippet.does]}**{labels['colon']}{escape(snippet.about[library.language])}"
     blocks = [says]
     if owner is not entry:

@@ -66,6 +66,7 @@ def stage(
     """
     if not (root / "mkdocs.yml").is_file() or not (root / "site" / "words.yaml").is_file():
         raise ConfigError(f"There is no mkdocs.yml with site/words.yaml in {root}. Run it in a checkout of kbask.")
+    before = staged_before(out)
     words = read_words(root / "site" / "words.yaml")
     own = read_own_pages(root / "kb")
     entries = {entry.id: entry for entry in sorted(collection.entries, key=lambda entry: (entry.section, entry.id))}
@@ -99,7 +100,7 @@ def stage(
         files |= {("markdown/" if language == "en" else f"markdown/{language}/") + path: data for path, data in over.items()}
         config = make_config(library, nav, root, out, site_url, assistant_url)
         files[f"mkdocs.{language}.yml"] = (to_yaml(config, indent=1) + "\n").encode()
-    return Staged(count, *lay(files, out), tuple(notices))
+    return Staged(count, *lay(files, before, out), tuple(notices))
 
 
 def _entry_files(library: Library) -> Files:
@@ -263,17 +264,21 @@ def make_config(library: Library, nav: Nav, root: Path, out: Path, site_url: str
     return config
 
 
-def lay(files: Files, out: Path) -> tuple[int, int, int]:
+def staged_before(out: Path) -> set[str]:
+    """What earlier stagings wrote into the build folder; raises ConfigError where somebody else did."""
+    if (out / LIST).is_file():
+        return set(json.loads(read_text(out / LIST)))
+    for name in ("docs", "cards"):
+        if (out / name).exists():
+            raise ConfigError(
+                f"--out: {out / name} was not written by kbask export-site. Move it away, or name another folder.", True
+            )
+    return set()
+
+
+def lay(files: Files, before: set[str], out: Path) -> tuple[int, int, int]:
     """Bring the build folder to hold these files; how many were written, left alone and taken away."""
     known = out / LIST
-    if known.is_file():
-        before = set(json.loads(read_text(known)))
-    elif (out / "docs").exists():
-        raise ConfigError(
-            f"--out: {out / 'docs'} was not written by kbask export-site. Move it away, or name another folder.", True
-        )
-    else:
-        before = set()
     out.mkdir(parents=True, exist_ok=True)
     # Before the first file: a staging that is interrupted leaves nothing that the next one would not know.
     known.write_text(json.dumps(sorted(before | set(files)), indent=0), encoding="utf-8")

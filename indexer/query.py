@@ -18,7 +18,10 @@ from indexer.reading import CJK, RawLine, read_lines
 MAX_ERROR_LINES = 12
 MAX_ERROR_LENGTH = 400
 MAX_SENTENCE = 4000
+FRAME = frozenset({"traceback", "frame", "launch", "chatter"})  # What stands around a message, and is none.
+ENDING = 3  # Lines that are looked at where none decides.
 FRAMES = 3
+FRAME_REACH = 400  # Characters of a line in which a place is looked for: that takes time by their square.
 TOPIC_LINES = 400
 
 
@@ -121,11 +124,14 @@ def _understand(raw: list[RawLine], question: str) -> Query:
     facts = list(dict.fromkeys(fact_lines(raw, full, is_log)))
     judged = _judged(facts, [kinds_of(line.text) for line in facts]) + (_judged(lines, kinds) if is_log else [])
     judged.sort(key=lambda item: -item[0])
+    deciding = [line for _, line in judged[:MAX_ERROR_LINES]]
+    if is_log and not deciding and not full:  # Half a traceback, say: what it ends with is all there is to go by.
+        deciding = [line for line, own in zip(lines, kinds, strict=True) if own.isdisjoint(FRAME)][-ENDING:]
     text = "\n".join(line.text for line in lines[:3000])
     return Query(
         lines=(*lines, *joined_lines(lines), *facts),
         sentence=full,
-        error_lines=tuple(line.text.strip()[:MAX_ERROR_LENGTH] for _, line in judged[:MAX_ERROR_LINES]),
+        error_lines=tuple(line.text.strip()[:MAX_ERROR_LENGTH] for line in deciding),
         root=judged[0][1] if judged and judged[0][0] >= WORTH["inner exception"] else None,
         exceptions=tuple(dict.fromkeys(found[1] for line in lines if (found := EXCEPTION.match(line.text)))),
         frames=_frames(lines, kinds),
@@ -187,7 +193,7 @@ def _frames(lines: list[Line], kinds: list[frozenset[str]]) -> tuple[str, ...]:
     """The last places of the last traceback, as `package/module.py function`."""
     places = []
     for line, own in zip(lines, kinds, strict=True):
-        if "frame" in own and (found := PLACE.search(line.text)):
+        if "frame" in own and (found := PLACE.search(line.text[:FRAME_REACH])):
             places.append(" ".join(filter(None, found.groups())))
     return tuple(dict.fromkeys(reversed(places[-FRAMES:])))
 

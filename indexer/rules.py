@@ -584,6 +584,39 @@ def sizes(source: Source, context: Context) -> Found:
                 yield language, source.meta_lines[language][key], f"{len(value):,} {key}; at most {MAX_LISTED}"
 
 
+# A page is laid out in a browser too: what Markdown hands through as it stands would run or load there.
+_NOT_MARKDOWN = (
+    (re.compile(r"<(?!https?://)[A-Za-z/!?]"), "HTML"),
+    (re.compile(r"\{(?!#[a-z0-9-]+\}\s*$)"), "braces that are no heading's id"),
+    (re.compile(r"^\s*\[[^\]]{0,200}\]:"), "a link that is defined on a line of its own"),
+)
+_SHOWN = frozenset((".py", ".txt", ".jsonl", ".csv", ".json", ".yaml", ".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg"))
+_ACTIVE = re.compile(r"<script|<foreignObject|\bon[a-z]{1,20}\s*=|javascript:|https?://(?!www\.w3\.org/)", re.IGNORECASE)
+
+
+@rule("KB021")
+def plain_markdown(source: Source, context: Context) -> Found:
+    """Prose is Markdown alone: no HTML, no attributes, code between single backticks; it links scripts, texts, pictures."""
+    for language in LANGUAGES:
+        for number, line, prose in outside_fences(source.body[language]):
+            if not prose:
+                continue
+            at = source.body_line[language] + number
+            bare = re.sub(r"`[^`]*`", "", line)
+            if "`" in bare or "``" in line or "\\`" in line:
+                yield language, at, "has code that is not between two single backticks on one line"
+            for pattern, name in _NOT_MARKDOWN:
+                if pattern.search(bare):
+                    yield language, at, f"has {name}"
+            for match in _LINK.finditer(bare):
+                path = source.folder / (match[1] or "").partition("#")[0]
+                if match[1] and _inside(source.folder, match[1].partition("#")[0]) and path.suffix not in _SHOWN:
+                    yield language, at, f"links {path.name}; linked files end in {', '.join(sorted(_SHOWN))}"
+    for path in sorted(source.folder.glob("*.svg")):
+        if active := _ACTIVE.search(read_text(path)):
+            yield path, 1, f"is a picture that could do more than be seen: {active[0]!r}"
+
+
 def _strings(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value

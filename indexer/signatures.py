@@ -119,9 +119,34 @@ def pattern_faults(pattern: str) -> list[str]:
     states = math.prod(int(bound) + 1 for bound in _COUNTED.findall(bare))
     if states > MAX_STATES:
         faults.append(f"counts to {states:,} states; multiply its bounds to at most {MAX_STATES:,}")
+    if repeats_a_repetition(pattern):
+        faults.append(
+            "repeats without end a group that repeats without end, which takes JavaScript for ever; repeat one of the two"
+        )
     if longest_literal(pattern) < MIN_LITERAL:
         faults.append(f"has no {MIN_LITERAL} literal characters in a row")
     return faults
+
+
+_PART = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\((?:\?:)?|\)|.", re.DOTALL)
+_ENDLESS = re.compile(r"[*+]|\{\d*,\}")
+
+
+def repeats_a_repetition(pattern: str) -> bool:
+    """Whether a group that repeats something without end is itself repeated so: JavaScript tries every division of the two."""
+    groups = [False]  # For each open group, whether it holds an endless repetition.
+    for part in _PART.finditer(pattern):
+        if part[0].startswith("("):
+            groups.append(False)
+            continue
+        is_endless = bool(_ENDLESS.match(pattern, part.end()))
+        if part[0] == ")" and len(groups) > 1:
+            holds = groups.pop()
+            if holds and is_endless:
+                return True
+            groups[-1] |= holds
+        groups[-1] |= is_endless
+    return False
 
 
 def longest_literal(pattern: str) -> int:

@@ -33,6 +33,14 @@ def write(file: str, text: str) -> Change:
     return change
 
 
+def link_to(file: str, text: str) -> Change:
+    def change(folder: Path) -> None:
+        write(file, text)(folder)
+        replace("index.md", "The do this", f"See [this]({file}). The do this")(folder)
+
+    return change
+
+
 def copy_entry_to_another_section(folder: Path) -> None:
     shutil.copytree(folder.parent, folder.parent.parent / "theirs")
 
@@ -109,6 +117,16 @@ BAD: list[tuple[str, str, Change]] = [
     ("KB020", "a line without end", replace("index.md", "The do this", "The " + "do " * 5000)),
     ("KB020", "a thousand asks", replace("index.md", "  - queue ask 1\n", "".join(f"  - ask {i}\n" for i in range(1000)))),
     ("KB020", "a thousand headings", replace("index.zh.md", "## 验证", "### a {#a}\n" * 1000)),
+    ("KB009", "a repetition that is repeated", replace("index.md", "'ERR_QUEUE_FULL 77'", "'ERR_QUEUE_FULL (?:[0-9]+[0-9 ]*)+77'")),
+    ("KB021", "HTML", replace("index.md", "The do this", "The <img src=x onerror=alert(1)> do this")),
+    ("KB021", "an end of a heading", replace("index.zh.md", "## 验证", "</h1>\n\n## 验证")),
+    ("KB021", "a comment", replace("index.md", "The do this", "The <!-- box --> do this")),
+    ("KB021", "attributes", replace("index.md", "The do this", "The *do*{: onmouseover=alert(1) } this")),
+    ("KB021", "a link defined apart", replace("index.md", "## Check", "[y]: javascript:alert(1)\n\n## Check")),
+    ("KB021", "HTML between code that only seems to be", replace("index.md", "The do this", "The `` ` `` <b> `` ` `` do this")),
+    ("KB021", "code that ends on another line", replace("index.md", "The do this", "The `a\n   b` <b> `c` do this")),
+    ("KB021", "a link to a page", link_to("evil.html", "<script>alert(1)</script>")),
+    ("KB021", "a picture with a script", link_to("evil.svg", "<svg xmlns='http://www.w3.org/2000/svg'><script>1</script></svg>")),
     ("KB000", "a tag", replace("index.md", "related: []", "related: !!bool x")),
     ("KB009", "a pattern without end", replace("index.md", "'ERR_QUEUE_FULL 77'", f"'ERR_QUEUE_FULL 77{'|aaaaaaa' * 99}'")),
 ]  # fmt: skip

@@ -81,9 +81,11 @@ def test_a_newcomer_pastes_the_log_of_all_ranks_on_a_phone_and_reads_the_answer_
 @pytest.mark.parametrize("place", ["", "diagnose/"])
 def test_what_nothing_answers_is_refused_and_the_nearest_are_named(visit: Any, language: str, place: str) -> None:
     page = visit(BASES[language] + place)
-    paste(page, "RuntimeError: expected scalar type Half but found Float in my own custom kernel")
+    paste(page, "the model outputs garbage after fine-tuning")
     assert page.locator(".kb-refused strong").inner_text() == {"en": "No entry fits.", "zh": "没有合适的条目。"}[language]
-    assert page.locator(".kb-refused li a").count() == 3
+    assert "/entries/" in page.locator(".kb-refused li a").first.get_attribute("href")
+    paste(page, "asdf qwer zxcv")
+    page.locator(".kb-refused li").first.wait_for(state="detached")
 
 
 def test_the_answer_follows_what_is_typed(visit: Any) -> None:
@@ -118,6 +120,20 @@ def test_nothing_of_a_paste_leaves_the_page(visit: Any, served: str) -> None:
         *(f"/assets/engine/{name}.js" for name in ("worker", "engine", "words", "understand")),
         "/data/engine.json",
     }
+
+
+def test_the_engine_is_loaded_when_the_box_is_entered_and_the_words_of_the_pages_when_the_search_is(visit: Any) -> None:
+    page = visit("")
+    page.wait_for_load_state("networkidle")
+
+    def loaded() -> set[str]:
+        return set(page.evaluate("performance.getEntriesByType('resource').map((one) => new URL(one.name).pathname)"))
+
+    assert not [path for path in loaded() if "/engine/" in path or "/data/" in path]
+    with page.expect_response("**/data/engine.json"):
+        page.locator("#kb-input").focus()
+    with page.expect_response("**/data/search.json"):
+        page.locator('[data-kbask="search"]').click()
 
 
 def test_the_paste_is_there_again_after_a_look_at_an_entry_and_gone_when_cleared(visit: Any) -> None:
@@ -156,6 +172,79 @@ def test_a_hostile_paste_gets_an_answer_in_time_and_the_page_stays_usable(visit:
     page.locator(".kb-hit--first, .kb-refused").first.wait_for(timeout=10_000)
     paste(page, "loss is zero during sft")
     assert "loss-zero-sft" in page.locator(".kb-hit--first h3 a").get_attribute("href")
+
+
+def test_a_question_after_one_that_took_too_long_is_answered(visit: Any) -> None:
+    page = visit("")
+    paste(page, "loss is zero during sft")
+    # A worker that hangs, as a paste that is made for it might do.
+    page.evaluate(
+        "() => { const post = Worker.prototype.postMessage; globalThis.hang = true; "
+        "Worker.prototype.postMessage = function (data) { if (!globalThis.hang || data.task === 'load') post.call(this, data); }; }"
+    )
+    page.locator("#kb-input").fill("the first question, to which nothing answers")
+    page.wait_for_timeout(1500)
+    page.evaluate("globalThis.hang = false")
+    page.locator("#kb-input").fill("nvcc was not found, fused_adam cannot be built")
+    page.locator('.kb-hit--first a[href*="nvcc-not-found-fused-adam"]').first.wait_for(timeout=12_000)
+
+
+def test_the_box_works_where_nothing_may_be_stored(visit: Any, served: str) -> None:
+    page = visit("about/coverage/")
+    page.add_init_script(
+        "Object.defineProperty(window, 'sessionStorage', { get() { throw new DOMException('no', 'SecurityError'); } })"
+    )
+    page.goto(served)
+    paste(page, "loss is zero during sft")
+    assert page.locator(".kb-hit--first").is_visible()
+
+
+def test_the_end_of_a_large_file_is_looked_at_and_what_was_left_out_is_said(visit: Any, tmp_path: Path) -> None:
+    page = visit("diagnose/")
+    path = tmp_path / "large.log"
+    step = "step {} loss=2.1 grad_norm=0.4 lr=1e-5 tokens=1048576\n"
+    path.write_text("".join(step.format(number) for number in range(400_000)) + RANKS, encoding="utf-8")
+    page.locator("#kb-file").set_input_files(path)
+    page.locator(".kb-hit--first").wait_for(timeout=15_000)
+    assert "nccl-watchdog-timeout" in page.locator(".kb-hit--first h3 a").get_attribute("href")
+    assert "first and last 4 MB" in page.locator(".kb-status").inner_text()
+    assert len(page.locator("#kb-input").input_value()) < 10_000
+    page.get_by_role("button", name="Clear").click(timeout=2000)
+
+
+def test_a_file_that_is_no_text_is_refused(visit: Any, tmp_path: Path) -> None:
+    page = visit("diagnose/")
+    path = tmp_path / "picture.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 40)
+    page.locator("#kb-file").set_input_files(path)
+    page.get_by_text("This file is no text.").wait_for()
+    assert page.locator("#kb-input").input_value() == ""
+
+
+def test_what_came_before_is_named_also_where_it_has_no_entry(visit: Any) -> None:
+    page = visit("")
+    text = "torch.OutOfMemoryError: x\nERROR: Unexpected bus error encountered in worker. This might be caused by insufficient shared memory (shm)."
+    paste(page, f"{text}\n{RANKS}")
+    notes = page.locator(".kb-hit--first .kb-hit__why, .kb-refused").all_inner_texts()
+    assert not any(note.rstrip().endswith(":") and "same input" in note for note in notes), notes
+
+
+def test_enter_that_chooses_chinese_characters_opens_nothing(visit: Any) -> None:
+    page = visit("zh/")
+    page.locator('[data-kbask="search"]').click()
+    page.keyboard.type("nvcc")
+    page.locator(".kb-search__results a").first.wait_for()
+    page.locator(".kb-search__field").dispatch_event("keydown", {"key": "Enter", "isComposing": True, "bubbles": True})
+    page.wait_for_timeout(300)
+    assert page.locator(".kb-search__field").is_visible()
+
+
+@pytest.mark.parametrize("text", ["hi", "你"])
+def test_what_is_too_short_is_said_to_be_so(visit: Any, text: str) -> None:
+    page = visit("")
+    page.locator("#kb-input").fill(text)
+    page.locator('[type="submit"]').click()
+    page.get_by_text("That is too short").wait_for()
 
 
 def test_markup_in_a_paste_is_text(visit: Any) -> None:
@@ -336,6 +425,15 @@ def test_an_entry_page_weighs_less_than_150_kilobytes(visit: Any, site: Path, se
     page.goto(f"{served}{BASES[language]}entries/{max(ENTRIES, key=weight)}/", wait_until="networkidle")
     assert len(sizes) > 4
     assert sum(sizes.values()) < 150_000, sizes
+
+
+def test_links_work_from_a_file_too(chromium: Any, site: Path) -> None:
+    page = chromium.new_context(**DESKTOP).new_page()
+    page.goto((site / "index.html").as_uri())
+    page.locator(".kb-card a").first.click()
+    page.wait_for_url("**/sections/**/index.html")
+    assert page.locator("h1").is_visible()
+    page.context.close()
 
 
 def test_pages_read_from_a_file_and_the_box_says_why_it_cannot_run(chromium: Any, site: Path) -> None:

@@ -6,7 +6,12 @@
   const words = page.words;
   const home = new URL(".", document.currentScript.src);
   const SHOWN = 3; // Entries below the first.
+  const WORTH_SHOWING = 0.1; // Of the confidence in an entry beside the first,
+  const PERHAPS = 0.25; // In one that is near enough for its summary, though not for an answer,
+  const WORTH_NAMING = 0.1; // and in one that is only near.
   const PATIENCE = 6000; // Milliseconds; the engine's own budget is a quarter of it.
+  const IN_THE_BOX = 200_000; // Characters: a box with more of them makes the whole page slow.
+  const LOOKED_AT = 4_000_000; // Of a longer text, from its beginning and from its end.
   const KEPT = "kbask.paste"; // Kept in this tab only, so that it is there again after a look at an entry.
 
   // ---- small tools
@@ -41,12 +46,23 @@
   const engine = {
     worker: null,
     asked: new Map(),
+    waiting: new Map(),
+    busy: false,
     count: 0,
 
     /** Start the worker and load its data, once. */
     load() {
-      if (this.loading) return this.loading;
-      this.worker = new Worker(new URL("engine/worker.js", home), { type: "module" });
+      this.loading ??= this.start().then(() => this.read("load", `${page.root}/data/engine.json`));
+      return this.loading;
+    },
+
+    async start() {
+      try {
+        this.worker = new Worker(new URL("engine/worker.js", home), { type: "module" });
+      } catch (error) {
+        this.stop(error);
+        throw error;
+      }
       this.worker.onmessage = ({ data: { id, result, error } }) => {
         const { resolve, reject, timer } = this.asked.get(id) ?? {};
         this.asked.delete(id);
@@ -55,8 +71,6 @@
         else resolve?.(result);
       };
       this.worker.onerror = (event) => this.stop(new Error(event.message || words.cannot_start));
-      this.loading = this.read("load", `${page.root}/data/engine.json`);
-      return this.loading;
     },
 
     /** Load what the search needs besides, once. */
@@ -72,9 +86,29 @@
       });
     },
 
-    async ask(task, given) {
-      await (task === "search" ? this.loadSearch() : this.load());
-      return this.post(task, given, PATIENCE);
+    /** One question is with the worker and one of each kind waits; a newer one takes the place of that, which gets null. */
+    ask(task, given) {
+      return new Promise((resolve, reject) => {
+        this.waiting.get(task)?.resolve(null);
+        this.waiting.set(task, { given, resolve, reject });
+        this.next();
+      });
+    },
+
+    async next() {
+      const [task] = this.waiting.keys();
+      if (this.busy || !task) return;
+      const { given, resolve, reject } = this.waiting.get(task);
+      this.waiting.delete(task);
+      this.busy = true;
+      try {
+        await (task === "search" ? this.loadSearch() : this.load());
+        resolve(await this.post(task, given, PATIENCE));
+      } catch (error) {
+        reject(error);
+      }
+      this.busy = false;
+      this.next();
     },
 
     post(task, given, patience) {
@@ -137,47 +171,80 @@
       return;
     }
 
+    let whole = null; // A text too long for the box, which then shows its beginning and end,
+    let isCut = false; // and whether its middle was left out.
     let latest = 0;
+
     async function diagnose() {
-      const text = input.value;
+      const text = whole ?? input.value;
       clear.hidden = !text;
       keep(text);
       const turn = ++latest;
-      if (text.trim().length < 3) {
-        status.textContent = "";
-        result.replaceChildren();
-        return;
-      }
-      if (!engine.loading) status.textContent = words.loading;
+      const working = setTimeout(() => turn === latest && say(engine.worker ? words.working : words.loading), 300);
       try {
+        if (isShort(text)) {
+          result.replaceChildren();
+          say(text.trim() ? words.too_short : "");
+          return;
+        }
         const found = await engine.ask("diagnose", { text });
-        if (turn !== latest) return; // Something newer was asked meanwhile.
+        if (turn !== latest || !found) return; // Something newer was asked meanwhile.
         result.replaceChildren(...answer(found, text));
-        status.textContent = summary(found);
+        say(summary(found, isCut), found.answered ? found.hits[0].pages[page.language].title : words.none);
       } catch (error) {
         if (turn !== latest) return;
         result.replaceChildren();
-        status.textContent = filled(words.failed, { reason: error.message });
+        say(filled(words.failed, { reason: error.message }));
+      } finally {
+        clearTimeout(working);
       }
+    }
+
+    /** Say how it went; the heading of the answer only to those who listen to the page. */
+    function say(text, heading = "") {
+      status.replaceChildren(...(heading ? [h("span.kb-unseen", {}, `${heading}. `)] : []), text);
+    }
+
+    function show(given, isPart = false) {
+      const text = ends(given);
+      isCut = isPart || text !== given;
+      whole = text.length > IN_THE_BOX ? text : null;
+      input.value = whole ? `${text.slice(0, 2000)}\n[...]\n${text.slice(-2000)}` : text;
+      return diagnose();
     }
 
     async function read(chosen) {
       if (!chosen) return;
-      status.textContent = words.loading;
-      input.value = decoded(await chosen.slice(0, 24_000_000).arrayBuffer());
-      await diagnose();
+      const turn = ++latest;
+      say(words.reading);
+      const text = await textOf(chosen);
+      if (turn !== latest) return;
+      if (text === null) {
+        result.replaceChildren();
+        say(words.no_text);
+      } else await show(text, chosen.size > 2 * LOOKED_AT);
     }
 
-    const soon = waiting(diagnose, 180);
+    const soon = waiting(diagnose, 350);
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       if (!input.value.trim()) {
         input.focus();
-        status.textContent = words.empty;
-      } else diagnose().then(() => result.firstElementChild?.scrollIntoView({ block: "nearest" }));
+        say(words.empty);
+      } else diagnose().then(() => result.getBoundingClientRect().top > innerHeight / 2 && status.scrollIntoView());
     });
     input.addEventListener("focus", () => engine.load().catch(() => {}), { once: true });
-    input.addEventListener("input", soon);
+    input.addEventListener("input", () => {
+      whole = null;
+      isCut = false;
+      soon();
+    });
+    input.addEventListener("paste", (event) => {
+      const text = event.clipboardData.getData("text");
+      if (text.length <= IN_THE_BOX) return;
+      event.preventDefault();
+      show(text);
+    });
     input.addEventListener("keydown", (event) => {
       if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
     });
@@ -190,22 +257,24 @@
       read(dropped);
     });
     clear.addEventListener("click", () => {
-      input.value = "";
-      diagnose();
+      show("");
       input.focus();
     });
-    if (kept()) {
-      input.value = kept();
-      diagnose();
-    }
+    if (kept()) show(kept());
   }
+
+  /** Whether a text is too short to say anything: two letters, or one Chinese character. */
+  const isShort = (text) => text.trim().length < (/[\u3400-\u9fff]/.test(text) ? 2 : 3);
+
+  /** A text without its middle, where it is too long to be looked at whole. */
+  const ends = (text) => (text.length > 2 * LOOKED_AT ? `${text.slice(0, LOOKED_AT)}\n${text.slice(-LOOKED_AT)}` : text);
 
   function keep(text) {
     try {
+      sessionStorage.removeItem(KEPT);
       if (text) sessionStorage.setItem(KEPT, text);
-      else sessionStorage.removeItem(KEPT);
     } catch {
-      sessionStorage.removeItem(KEPT); // Too large, or not allowed: then it is not there again after a look at an entry.
+      // Too large, or not allowed: then it is not there again after a look at an entry.
     }
   }
 
@@ -217,24 +286,33 @@
     }
   }
 
-  /** Bytes as text: UTF-16 by its mark, else UTF-8, or GBK where that is broken. */
-  function decoded(buffer) {
-    const bytes = new Uint8Array(buffer);
-    if ((bytes[0] === 0xff && bytes[1] === 0xfe) || (bytes[0] === 0xfe && bytes[1] === 0xff))
-      return new TextDecoder(bytes[0] === 0xff ? "utf-16le" : "utf-16be").decode(bytes);
-    try {
-      return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-    } catch {
-      const chinese = new TextDecoder("gb18030").decode(bytes);
-      return chinese.includes("\ufffd") ? new TextDecoder().decode(bytes) : chinese;
-    }
+  /** A file's text, of a long one its beginning and end; null where it is none. */
+  async function textOf(file) {
+    const parts = file.size > 2 * LOOKED_AT ? [file.slice(0, LOOKED_AT), file.slice(-LOOKED_AT)] : [file];
+    const texts = [];
+    for (const part of parts) texts.push(decoded(new Uint8Array(await part.arrayBuffer())));
+    return texts.includes(null) ? null : texts.join("\n");
   }
 
-  const summary = ({ query, milliseconds }) =>
-    filled(query.complete ? words.looked : words.looked_in_part, {
-      lines: query.length.toLocaleString(page.language),
-      milliseconds: Math.max(1, Math.round(milliseconds)),
-    });
+  /** Bytes as text: UTF-16 by its mark, UTF-8, or GBK where most of that is broken; null where it is no text. */
+  function decoded(bytes) {
+    if ((bytes[0] === 0xff && bytes[1] === 0xfe) || (bytes[0] === 0xfe && bytes[1] === 0xff))
+      return new TextDecoder(bytes[0] === 0xff ? "utf-16le" : "utf-16be").decode(bytes);
+    const start = bytes.subarray(0, 4096);
+    const control = start.filter((byte) => byte < 32 && ![0, 8, 9, 10, 11, 12, 13, 27].includes(byte)).length;
+    if (20 * control > start.length) return null;
+    const text = new TextDecoder().decode(bytes);
+    const count = (pattern, where) => where.match(pattern)?.length ?? 0;
+    if (2 * count(/\ufffd/g, text) <= count(/[^\x00-\x7f]/g, text)) return text;
+    const other = new TextDecoder("gb18030").decode(bytes);
+    const chinese = count(/[\u3400-\u9fff]/g, other);
+    return chinese > 2 && chinese > 4 * count(/\ufffd/g, other) ? other : text;
+  }
+
+  const summary = ({ query, milliseconds }, isCut) => {
+    const parts = { lines: query.length.toLocaleString(page.language), milliseconds: Math.max(1, Math.round(milliseconds)) };
+    return [filled(words.looked, parts), isCut ? words.cut : "", query.complete ? "" : words.time_was_up].filter(Boolean).join(" ");
+  };
 
   // ---- the answer
 
@@ -242,7 +320,7 @@
     const { hits, answered, query } = found;
     const parts = [h("h2.kb-unseen", {}, words.answer), understood(query)];
     if (answered) {
-      const others = hits.slice(1, 1 + SHOWN).filter((hit) => hit.confidence >= 0.02);
+      const others = hits.slice(1, 1 + SHOWN).filter((hit) => hit.confidence >= WORTH_SHOWING);
       parts.push(h("ol.kb-hits", {}, first(found), ...others.map((hit) => other(hit))));
     } else parts.push(refused(found));
     if (page.assistant) parts.push(assistantButton(text));
@@ -251,8 +329,8 @@
 
   function understood(query) {
     const facts = {
-      exceptions: query.exceptions.slice(0, 4),
-      ranks: query.ranks.length ? [query.ranks.join(", ")] : [],
+      exceptions: query.exceptions.slice(0, 4).map((name) => name.slice(0, 80)),
+      ranks: query.ranks.length > 8 ? [`${query.ranks.slice(0, 8).join(", ")}, ... (${query.ranks.length})`] : query.ranks.length > 1 ? [query.ranks.join(", ")] : [],
       versions: Object.entries(query.versions).slice(0, 6).map((pair) => pair.join(" ")),
     };
     const rows = Object.entries(facts).filter(([, values]) => values.length);
@@ -281,10 +359,10 @@
       causes.length
         ? [
             h("p.kb-hit__why", {}, named.length ? words.cause_named : words.causes),
-            h("ul.kb-hit__causes", {}, causes.map(([id, heading]) => h("li", {}, h("a", { href: entryAddress(hit.id, id) }, heading)))),
+            h("ol.kb-hit__causes", {}, causes.map(([id, heading]) => h("li", {}, h("a", { href: entryAddress(hit.id, id) }, heading)))),
           ]
         : [],
-      h("p.kb-hit__more", {}, h("a.kb-button", { href: entryAddress(hit.id, named.length ? cause : "") }, words.read)),
+      h("p.kb-hit__more", {}, h("a.kb-button", { href: entryAddress(hit.id, named.length ? cause : own.causes.length ? "causes" : "") }, words.read)),
     );
   }
 
@@ -305,63 +383,74 @@
   function notes({ hits, query, apart }) {
     const [hit] = hits;
     const found = [];
-    const linked = (template, ids) => {
+    const listed = (template, problems) => {
       const [before, after] = template.split("{ids}");
-      return [before, ...ids.flatMap((id, place) => [place ? words.comma : "", h("a", { href: entryAddress(id) }, id)]), after];
+      const links = problems.map(({ id, about }) => (about ? about : h("a", { href: entryAddress(id) }, id)));
+      return [before, ...links.flatMap((link, place) => [place ? words.comma : "", link]), after];
     };
     const says = (match) => query.root && (match.line.text.includes(query.root.text) || query.root.text.includes(match.line.text));
-    if (hit.yieldedTo.length) found.push(linked(words.can_follow, hit.yieldedTo.filter((id) => hits.some((one) => one.id === id))));
+    if (hit.yieldedTo.length) found.push(listed(words.can_follow, hit.yieldedTo));
     else if (hit.canFollow && query.root && !hit.matched.some(says)) {
       const [before, after] = filled(words.look_first, { number: query.root.number }).split("{line}");
       found.push([before, h("code", {}, query.root.text.trim().slice(0, 160)), after]);
     }
-    const following = hits.slice(1).filter((one) => one.yieldedTo.includes(hit.id));
-    if (following.length) found.push(linked(words.what_follows, following.map((one) => one.id)));
-    if (apart) found.push(filled(words.undecided, { look: apart.look[page.language] }));
-    return found.map((note) => (Array.isArray(note) ? h("span", {}, note) : note));
+    const following = hits.slice(1).filter((one) => one.yieldedTo.some(({ id }) => id === hit.id));
+    if (following.length) found.push(listed(words.what_follows, following));
+    if (apart) found.push([filled(words.undecided, { look: apart.look[page.language] })]);
+    return found;
   }
 
   /** The lines that gave it away, marked; null where there are none, or only the user's own words. */
   function lines(matched) {
     const shown = matched.filter((match) => !match.line.text.startsWith("said: "));
     const strong = shown.filter((match) => !match.weak);
-    const rows = strong.length ? strong : shown;
-    if (!rows.length) return null;
+    const rows = new Map(); // By line, the spans that were found in it.
+    for (const { line, start, end } of strong.length ? strong : shown) {
+      if (!rows.has(line.text)) rows.set(line.text, { line, spans: [] });
+      rows.get(line.text).spans.push([start, end]);
+    }
+    if (!rows.size) return null;
+    // What several lines say together stands in no line.
+    const number = ({ text, number }) => (/^(?:metrics|text): /.test(text) ? words.together : String(number));
     return h(
       "ol.kb-lines",
-      { "aria-label": words.lines, tabindex: "0" },
-      rows.slice(0, 6).map(({ line, start, end }) => {
-        const from = start > 120 ? start - 60 : 0;
-        return h(
-          "li",
-          {},
-          h("span", {}, String(line.number)),
-          h(
-            "span",
-            {},
-            from ? "…" : "",
-            line.text.slice(from, start),
-            h("mark", {}, line.text.slice(start, Math.min(end, start + 400))),
-            line.text.slice(end, end + 160),
-          ),
-        );
-      }),
+      { "aria-label": words.lines },
+      [...rows.values()].slice(0, 6).map(({ line, spans }) => h("li", {}, h("span", {}, number(line)), h("span", {}, spanned(line.text, spans)))),
     );
+  }
+
+  /** A line with its spans marked, without what stands far from them. */
+  function spanned(text, spans) {
+    const parts = [];
+    let at = Math.max(0, Math.min(...spans.map(([start]) => start)) - 120);
+    if (at) parts.push("…");
+    for (const [start, end] of spans.sort(([one], [other]) => one - other)) {
+      if (end <= at) continue; // It lies within the one before.
+      if (start > at) parts.push(text.slice(at, start));
+      parts.push(h("mark", {}, text.slice(Math.max(start, at), end)));
+      at = end;
+    }
+    return [...parts, text.slice(at, at + 160), at + 160 < text.length ? "…" : ""];
   }
 
   function refused({ hits, behind, query }) {
     const elsewhere = behind?.[0].startsWith("elsewhere-");
     const known = behind?.[1] ? filled(words.known, { about: behind[1] }) : elsewhere ? words.elsewhere : words.none_more;
+    const near = elsewhere ? [] : hits.slice(0, 3).filter((hit) => hit.confidence >= WORTH_NAMING);
     return h(
       "div.kb-refused",
       {},
       h("p", {}, h("strong", {}, words.none), " ", known),
-      elsewhere
-        ? null
-        : [
+      near.length
+        ? [
             h("p", {}, words.nearest),
-            h("ul", {}, hits.slice(0, 3).map((hit) => h("li", {}, h("a", { href: entryAddress(hit.id) }, hit.pages[page.language].title)))),
-          ],
+            h("ul", {}, near.map(({ id, pages, confidence }) => {
+              const own = pages[page.language];
+              const summary = confidence >= PERHAPS ? h("p.kb-hit__summary", {}, own.summary) : null;
+              return h("li", {}, h("a", { href: entryAddress(id) }, own.title), summary);
+            })),
+          ]
+        : null,
       query.isLog || behind ? null : h("p", {}, words.paste_more),
     );
   }
@@ -387,11 +476,14 @@
   function hand(text) {
     const address = new URL(page.assistant, location.href);
     const opened = window.open(address, "_blank");
-    window.addEventListener("message", function listen(event) {
-      if (event.source !== opened || event.origin !== address.origin || event.data !== "kbask-ready") return;
-      window.removeEventListener("message", listen);
+    const done = new AbortController();
+    setTimeout(() => done.abort(), 60_000);
+    const listen = (event) => {
+      if (!opened || event.source !== opened || event.origin !== address.origin || event.data !== "kbask-ready") return;
+      done.abort();
       opened.postMessage({ kind: "kbask-paste", text, language: page.language }, address.origin);
-    });
+    };
+    window.addEventListener("message", listen, { signal: done.signal });
   }
 
   // ---- search
@@ -399,7 +491,7 @@
   function mountSearch(buttons) {
     const field = h("input.kb-search__field", {
       type: "text", role: "searchbox", "aria-label": words.search_label, placeholder: words.search_label, autocomplete: "off", spellcheck: "false",
-      enterkeyhint: "go",
+      enterkeyhint: "go", maxlength: "400",
     });
     const status = h("span", { role: "status" });
     const results = h("ul.kb-search__results", { "aria-label": words.search_results });
@@ -433,17 +525,18 @@
       }
       try {
         const found = await engine.ask("search", { text: field.value });
-        if (turn !== latest) return;
+        if (turn !== latest || !found) return;
         results.replaceChildren(...found.map((result) => row(result, text)));
         status.textContent = found.length ? filled(words.search_found, { count: found.length }) : words.search_none;
       } catch (error) {
-        status.textContent = filled(words.failed, { reason: error.message });
+        if (turn === latest) status.textContent = filled(words.failed, { reason: error.message });
       }
     }
 
     const links = () => [...results.querySelectorAll("a")];
     field.addEventListener("input", waiting(find, 60));
     dialog.addEventListener("keydown", (event) => {
+      if (event.isComposing) return; // Enter and the arrows choose Chinese characters then.
       const all = links();
       const place = all.indexOf(document.activeElement);
       if (event.key === "ArrowDown" && all.length) (all[place + 1] ?? all[0]).focus();
@@ -458,8 +551,8 @@
     for (const button of buttons) button.addEventListener("click", open);
     document.addEventListener("keydown", (event) => {
       const typing = event.target.closest?.("input, textarea, select, [contenteditable]");
-      const asks = (event.key === "/" && !typing) || (event.key.toLowerCase() === "k" && (event.ctrlKey || event.metaKey));
-      if (!asks || event.altKey) return;
+      const asks = (event.key === "/" && !typing) || (event.key === "k" && (event.ctrlKey || event.metaKey));
+      if (!asks || event.altKey || event.isComposing) return;
       event.preventDefault();
       event.stopPropagation();
       open();
@@ -509,8 +602,15 @@
     }
   }
 
+  /** From a file, a folder's address opens its listing, not its page. */
+  function mountFileLinks() {
+    for (const link of document.querySelectorAll("a[href]"))
+      if (link.protocol === "file:" && link.pathname.endsWith("/")) link.pathname += "index.html";
+  }
+
   const box = $('[data-kbask="diagnose"]');
   if (box) mountBox(box);
+  if (location.protocol === "file:") mountFileLinks();
   mountSearch(document.querySelectorAll('[data-kbask="search"]'));
   for (const link of document.querySelectorAll('[data-kbask="language"]')) mountLanguage(link);
   // After the theme, which wraps tables, and on phones takes the focus from code.

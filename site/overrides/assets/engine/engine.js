@@ -15,6 +15,7 @@ export class Engine {
     this.bm25 = new Bm25(data.words);
     this.foreign = new Set(data.foreign.split("\n"));
     this.signatures = new Signatures(data.signatures);
+    this.about = new Map(data.background);
     this.ids = [...data.entries.map((entry) => entry.id), ...data.background.map(([id]) => id)];
   }
 
@@ -24,7 +25,7 @@ export class Engine {
     const terms = this.words.tokens(query.searchText);
     const names = this.words.candidates(query.topicText);
     const evidence = {
-      matches: this.matches(query.lines, late),
+      matches: this.matches(query, late),
       bm25: this.bm25.scores(terms),
       isLog: query.isLog,
       field: this.bm25.field(terms),
@@ -34,9 +35,10 @@ export class Engine {
   }
 
   /** The signatures found, by the number of their entry or problem of the background. */
-  matches(lines, late) {
+  matches(query, late) {
     const count = this.data.entries.length;
-    const found = this.signatures.match(lines, late);
+    const { found, complete } = this.signatures.match(query.lines, late);
+    query.complete &&= complete;
     const isStrong = (match) => !match.weak;
     const strong = found.filter((match) => match.owner < count && isStrong(match));
     // Where an entry's own message is there, and is nobody else's consequence, the background cannot change the answer.
@@ -66,7 +68,7 @@ export class Engine {
       score: scores[number],
       confidence: probability(scores[number]),
       matched: evidence.matches.get(number) ?? [],
-      yieldedTo: yielded.get(number) ?? [],
+      yieldedTo: (yielded.get(number) ?? []).map((id) => ({ id, about: this.about.get(id) })),
       canFollow: entries[number].yields_to.length > 0,
       pages: entries[number].pages,
     }));
@@ -134,18 +136,20 @@ export class Signatures {
     this.buckets.get(hash).push({ literal, number });
   }
 
-  /** Every signature found, once each, at its first line. */
+  /** Every signature found, once each, at its first line, and whether there was time for all lines. */
   match(lines, late = () => false) {
     const found = new Map();
+    let complete = true;
     for (const [place, line] of lines.entries()) {
-      if (place % 256 === 255 && late()) break;
+      complete = place % 16 < 15 || !late();
+      if (!complete) break;
       for (const number of this.candidates(line.text)) {
         const { regex, ...signature } = this.all[number];
         const match = !found.has(number) && regex.exec(line.text);
         if (match) found.set(number, { ...signature, line, start: match.index, end: match.index + match[0].length });
       }
     }
-    return [...found.values()];
+    return { found: [...found.values()], complete };
   }
 
   candidates(text) {
@@ -176,7 +180,7 @@ export class Search {
   }
 
   /** Pages that have what was typed, best first; the last word may still be incomplete. */
-  find(text, most = 12) {
+  find(text, limit = 12) {
     const typed = this.engine.words.tokens(text);
     const terms = [...new Set(typed)];
     if (!terms.length) return [];
@@ -185,14 +189,16 @@ export class Search {
     const last = /[\s，。：:]$/.test(text) ? null : terms.at(-1);
     for (const term of terms) this.add(scores, had, term, term === last ? this.beginnings(text, term) : []);
     const wanted = new Set(terms);
-    const results = [...scores.keys()].filter((number) => scores[number] > 0);
+    const mostHad = Math.max(...had);
+    const results = [...scores.keys()].filter((number) => had[number] && had[number] > mostHad / 2);
     for (const number of results) {
       const [title] = this.headings[number];
       scores[number] += 2 * title.tokens.filter((token) => wanted.has(token) || (last && token.startsWith(last))).length;
       scores[number] *= had[number] / terms.length; // All words count for more than one word often.
+      if (number >= this.data.entries.length) scores[number] /= 3; // Pages about the site name everything, and answer nothing.
     }
     results.sort((one, other) => scores[other] - scores[one]);
-    return results.slice(0, most).map((number) => this.result(number, wanted, last));
+    return results.slice(0, limit).map((number) => this.result(number, wanted, last));
   }
 
   /** Terms that go on from the last word as it was typed, before endings were taken off. */
@@ -228,7 +234,6 @@ export class Search {
       title: page.title,
       heading: heading?.text ?? "",
       text: page.text ?? "",
-      section: page.section ?? "",
     };
   }
 }

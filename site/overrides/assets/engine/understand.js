@@ -22,6 +22,7 @@ export class Understanding {
     this.bits = Object.fromEntries(this.kinds.map((kind) => [kind.name, kind.bit]));
     this.certain = bits(data.certain);
     this.program = bits(data.program);
+    this.frame = bits(data.frame);
     this.deciding = bits(["error", "metrics", "kernel", "exception", "inner exception", "build", "death"]);
     this.mayBegin = new Set(names.may_begin);
     this.box = new Set(names.box + " ");
@@ -33,33 +34,35 @@ export class Understanding {
     const cleaned = new Map();
     let complete = true;
     for (const [place, item] of raw.entries()) {
-      if (place % 256 === 255 && late()) {
-        complete = false;
-        break;
-      }
+      complete = place % 16 < 15 || !late();
+      if (!complete) break;
       for (const line of this.cleanLines(item)) if (!cleaned.has(line.text)) cleaned.set(line.text, line);
     }
     const lines = [...cleaned.values()];
-    for (const line of lines) line.kinds = this.kindsOf(line.text);
+    for (const [place, line] of lines.entries()) {
+      if (place % 16 === 15 && late()) {
+        complete = false;
+        lines.length = place;
+        break;
+      }
+      line.kinds = this.kindsOf(line.text);
+    }
     const isLog = this.isLog(lines);
     const sentence = this.sentence(lines, isLog).slice(0, this.limits.sentence);
     const facts = [...new Map(this.facts(raw, sentence, isLog).map((line) => [`${line.number} ${line.text}`, line])).values()];
     for (const line of facts) line.kinds = this.kindsOf(line.text);
     const judged = [...this.judged(facts), ...(isLog ? this.judged(lines) : [])];
     judged.sort((one, other) => other.worth - one.worth);
-    const errorLines = judged
-      .slice(0, this.limits.error_lines)
-      .map(({ line }) => line.text.trim().slice(0, this.limits.error_length));
+    let deciding = judged.slice(0, this.limits.error_lines).map(({ line }) => line);
+    if (isLog && !deciding.length && !sentence)
+      deciding = lines.filter((line) => !(line.kinds & this.frame)).slice(-this.limits.ending);
+    const errorLines = deciding.map(({ text }) => text.trim().slice(0, this.limits.error_length));
     return {
       lines: [...lines, ...this.joinedLines(lines), ...facts],
-      sentence,
-      errorLines,
       root: judged.length && judged[0].worth >= this.worth["inner exception"] ? judged[0].line : null,
       exceptions: [...new Set(lines.map((line) => this.match("exception", line.text)?.[1]).filter(Boolean))],
-      frames: this.frames(lines),
       versions: this.versions(lines),
       ranks: [...new Set(lines.map((line) => line.rank).filter((rank) => rank !== null))].sort((a, b) => a - b),
-      language: sentence || !isLog ? this.languageOf(sentence) : null,
       isLog,
       complete,
       searchText: [sentence, ...errorLines, ...this.frames(lines)].filter(Boolean).join("\n"),
@@ -290,7 +293,7 @@ export class Understanding {
   frames(lines) {
     const places = [];
     for (const { text, kinds } of lines) {
-      const found = kinds & this.bits.frame && this.pattern.place.exec(text);
+      const found = kinds & this.bits.frame && this.pattern.place.exec(text.slice(0, this.limits.frame_reach));
       if (found) places.push(found.slice(1).filter(Boolean).join(" "));
     }
     return [...new Set(places.slice(-this.limits.frames).reverse())];
@@ -302,11 +305,6 @@ export class Understanding {
     for (const [, name, version] of text.matchAll(this.every.version))
       found[name.toLowerCase().replaceAll("pytorch", "torch").replaceAll("_", "-")] = version;
     return found;
-  }
-
-  languageOf(text) {
-    const letters = text.match(/\p{Alphabetic}/gu)?.length ?? 0;
-    return letters && (text.match(this.every.cjk)?.length ?? 0) / letters >= 0.1 ? "zh" : "en";
   }
 }
 

@@ -3,7 +3,6 @@
 import { Engine, Search } from "./engine.js";
 
 const BUDGET = 1500; // Milliseconds for one text.
-const MOST = 8_000_000; // Characters looked at, half from the beginning and half from the end.
 
 let engine = null;
 let search = null;
@@ -29,15 +28,14 @@ const TASKS = {
 
   diagnose({ text }) {
     const started = performance.now();
-    const looked = shortened(text);
-    const result = engine.diagnose(looked, () => performance.now() - started > BUDGET);
+    const result = engine.diagnose(text, () => performance.now() - started > BUDGET);
     const { query, hits, behind } = result;
-    query.complete &&= looked === text;
     const { lines, searchText, topicText, ...understood } = query;
     const undecided = engine.data.undecided;
     const near = hits.filter((hit, place) => place && hit.confidence >= undecided * hits[0].confidence).map((hit) => hit.id);
     const others = [...near, ...(behind ? [behind[0]] : [])];
-    const apart = others.map((id) => ({ id, look: engine.data.apart[[hits[0]?.id, id].sort().join(" ")] })).find((o) => o.look);
+    const looks = others.map((id) => ({ id, look: engine.data.apart[[hits[0].id, id].sort().join(" ")] }));
+    const apart = looks.find(({ look }) => look);
     return { ...result, hits: hits.slice(0, 5), apart: apart ?? null, query: understood, milliseconds: performance.now() - started };
   },
 
@@ -48,11 +46,4 @@ async function read(address) {
   const response = await fetch(address);
   if (!response.ok) throw new Error(`${address}: ${response.status}`);
   return response.json();
-}
-
-/** A text without its middle where it is very long; lines keep their numbers. */
-function shortened(text) {
-  if (text.length <= MOST) return text;
-  const left = text.slice(MOST / 2, -MOST / 2).split("\n").length - 1;
-  return `${text.slice(0, MOST / 2)}\n${"\n".repeat(Math.max(left - 1, 0))}${text.slice(-MOST / 2)}`;
 }
