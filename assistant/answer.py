@@ -162,6 +162,11 @@ def compose(query: Query, hits: list[Hit], index: Index, language: Language, ful
     )
 
 
+def heading(query: Query, hits: list[Hit], index: Index, language: Language) -> str:
+    """The head of an answer, which is there before anything is written: entry, confidence and why, what came first."""
+    return "\n\n".join(_head(query, hits, index, language))
+
+
 def _head(query: Query, hits: list[Hit], index: Index, language: Language) -> list[str]:
     """Title, how sure kbask is and why, what came first, what followed, what it could be instead, and the summary."""
     words = WORDS[language]

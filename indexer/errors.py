@@ -7,6 +7,7 @@ KbaskError
 ├── EntryError            an entry's file cannot be read at all
 ├── UnknownEntryError     no entry, or no snippet, has that id
 ├── EmbedderError         the embedding model is missing or cannot be loaded
+├── GenerationError       a language model cannot be reached, refuses, or breaks off
 ├── IndexMismatchError    an index was built with another embedder than the one asked for
 └── IndexDamagedError     an index folder lacks a file, or a file is not what its manifest says
 """
@@ -54,3 +55,7 @@ class IndexMismatchError(KbaskError):
 
 class IndexDamagedError(KbaskError):
     """An index folder lacks a file, or a file is not what its manifest says."""
+
+
+class GenerationError(KbaskError):
+    """A language model, or the server it is behind, cannot be reached, refuses, or breaks off."""

