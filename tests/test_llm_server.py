@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import signal
 import stat
 import subprocess
@@ -61,7 +62,11 @@ def smollm2(request: pytest.FixtureRequest) -> Path:
     if not folder.is_dir():
         fresh = folder.with_name(f"{os.getpid()}.tmp")
         subprocess.run([sys.executable, "-c", SAVE_AS_PLAIN_FOLDER, str(gguf()), str(fresh)], check=True, capture_output=True)
-        fresh.rename(folder)
+        try:
+            fresh.rename(folder)
+        except OSError:  # Another process of this run was first.
+            assert folder.is_dir()
+            shutil.rmtree(fresh)
     return folder
 
 
