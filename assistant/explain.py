@@ -14,15 +14,9 @@ def explanation(query: Query, hits: Sequence[Hit], constants: Constants) -> str:
     facts = {
         "in the user's words": query.sentence.replace("\n", " / ")[:200],
         "deciding lines": " / ".join(query.error_lines[:3])[:300],
-        "exceptions": ", ".join(query.exceptions),
-        "ended by": ", ".join(query.deaths),
-        "in": ", ".join(query.frames),
-        "ranks": ", ".join(map(str, query.ranks)),
-        "versions": ", ".join(f"{package} {version}" for package, version in query.versions.items()),
-        "GPUs": ", ".join(query.gpus),
-        "launched by": query.launch[:200],
+        **query.facts,
     }
-    rows += [f"  {name}: {fact}" for name, fact in facts.items() if fact]
+    rows += [f"  {name}: {fact[:300]}" for name, fact in facts.items() if fact]
     for hit in hits:
         ranks = ", ".join(f"{signal} {place}" for signal, place in hit.ranks.items())
         rows.append(f"{hit.confidence:6.1%}  {hit.entry_id}  log-odds {hit.score:+.2f}; places: {ranks}")

@@ -15,13 +15,10 @@ from typing import Any
 
 import re2
 
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
+from assistant.wording import word_set
 
 # Names of accounts and machines that everybody has.
-COMMON_USERS = _words(
+COMMON_USERS = word_set(
     "root user users ubuntu admin administrator centos debian ec2-user azureuser jovyan runner coder vscode nobody guest "
     "public default docker conda shared"
 )
@@ -29,7 +26,7 @@ COMMON_HOSTS = re.compile(
     r"localhost|local|none|null|auto|host|env|(?:rank|default|trainer|cuda|gpu|node|worker|master|head)-?\d*", re.IGNORECASE
 )
 # Hosts that a message names because everybody talks to them; their subdomains too.
-PUBLIC_HOSTS = _words(
+PUBLIC_HOSTS = word_set(
     "huggingface.co hf.co hf-mirror.com modelscope.cn github.com githubusercontent.com github.io gitlab.com pypi.org "
     "pythonhosted.org python.org pytorch.org nvidia.com anaconda.org anaconda.com readthedocs.io stackoverflow.com docker.com "
     "docker.io wandb.ai comet.com openai.com anthropic.com arxiv.org deepspeed.ai microsoft.com aka.ms amd.com intel.com "
@@ -39,7 +36,7 @@ PUBLIC_HOSTS = _words(
 # Their first folder is the name of an account.
 ACCOUNT_HOSTS = ("wandb.ai", "comet.com")
 # Words of the field that are user names too: replaced in paths and addresses, but not wherever they stand.
-FIELD_WORDS = _words(
+FIELD_WORDS = word_set(
     "train training trainer model models data dataset datasets torch python pytorch deepspeed slurm nvidia worker node test "
     "tests team work project projects code research finetune llama qwen mistral server master batch step epoch loss token cuda "
     "nccl docker workspace checkpoint checkpoints script scripts error config output cache share home build release"
@@ -51,7 +48,7 @@ _MOUNTS = (
     r"mnt|data|data\d{1,2}|scratch|nfs|gpfs|lustre|fsx|efs|shared|share|storage|projects|project|work|cluster|vol|volume|ceph"
 )
 # Folders that tell what is in them, not whose they are.
-PLAIN_FOLDERS = _words(
+PLAIN_FOLDERS = word_set(
     "home homes users user ckpt ckpts checkpoint checkpoints model models dataset datasets env envs conda miniconda3 anaconda3 "
     "output outputs tmp cache lib lib64 bin include share src"
 ) | frozenset(_MOUNTS.split("|"))

@@ -111,19 +111,10 @@ def fenced(name: str, text: str) -> str:
 
 def report_of(query: Query) -> str:
     """What was understood of a paste: the user's words, the lines that decide, and what stands in it by name."""
-    facts = {
-        "exceptions": ", ".join(query.exceptions),
-        "ended by": ", ".join(query.deaths),
-        "where": ", ".join(query.frames),
-        "ranks": ", ".join(map(str, query.ranks)),
-        "versions": ", ".join(f"{package} {version}" for package, version in query.versions.items()),
-        "GPUs": ", ".join(query.gpus),
-        "launched by": query.launch,
-    }
     rows = [f"asked: {query.sentence}"] if query.sentence else []
     lines = dict.fromkeys((*query.error_lines, *(line.text.strip() for line in query.lines)))
     rows += [f"line: {line[:MAX_REPORT_LINE]}" for line in list(lines)[:MAX_REPORT_LINES] if line not in query.sentence]
-    rows += [f"{name}: {fact[:MAX_REPORT_LINE]}" for name, fact in facts.items() if fact]
+    rows += [f"{name}: {fact[:MAX_REPORT_LINE]}" for name, fact in query.facts.items()]
     return "\n".join(rows)
 
 

@@ -39,8 +39,8 @@ def write(
     from dataclasses import replace
 
     from assistant.answer import heading
-    from assistant.grounding import Sources
     from assistant.reply import read_reply
+    from assistant.sources import Sources
     from assistant.written import Written, written_blocks
 
     hits = composed.hits

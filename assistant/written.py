@@ -11,8 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from assistant.answer import Citation, SnippetCall, snippet_calls
-from assistant.grounding import Fault, Sources, check_run, check_sentence, check_step, visible
+from assistant.grounding import Fault, faults_of
 from assistant.reply import Item, Run, Sentence, Step
+from assistant.sources import Sources
+from assistant.wording import visible
 from indexer.entry import Entry, Language
 
 WORDS: Mapping[Language, Mapping[str, str]] = {
@@ -58,15 +60,6 @@ def written_blocks(
             yield block
     if written.left_out:
         yield WORDS[language]["left_out"].format(count=len(written.left_out))
-
-
-def faults_of(item: Item, sources: Sources) -> list[Fault]:
-    """What is wrong with an item; nothing where it may be shown."""
-    if isinstance(item, Sentence):
-        return check_sentence(item.text, item.citations, sources)
-    if isinstance(item, Step):
-        return check_step(item.part_id, item.number, item.why, sources)
-    return check_run(item.entry_id, item.file, item.values, item.why, sources)
 
 
 def _citation(id_: str, entries: Mapping[str, Entry], language: Language) -> Citation:

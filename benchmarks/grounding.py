@@ -25,7 +25,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from assistant.grounding import Fault, Sources, check_run, check_sentence, check_step
+from assistant.grounding import Fault, check_sentence, faults_of
+from assistant.reply import Item, Run, Sentence, Step
+from assistant.sources import Sources
 from indexer.entry import Entry, builtin_folder, entry_folders, read_source, to_entry
 from indexer.query import Query
 from indexer.ranking import Hit
@@ -53,15 +55,15 @@ def builtin_entries() -> dict[str, Entry]:
     return {entry.id: entry for entry in entries}
 
 
-def check_item(item: Mapping[str, Any], sources: Sources) -> list[Fault]:
-    """The faults of one item of an answer, as they are written in the files."""
-    if "sentence" in item:
-        return check_sentence(item["sentence"], item["citations"], sources)
-    if "step" in item:
-        part_id, _, number = item["step"].rpartition(".")
-        return check_step(part_id, int(number), item["why"], sources)
-    entry_id, _, file = item["run"].partition("/")
-    return check_run(entry_id, file, item["values"], item["why"], sources)
+def item_of(row: Mapping[str, Any]) -> Item:
+    """An item of a reply as it is written in the files."""
+    if "sentence" in row:
+        return Sentence(row["sentence"], tuple(row["citations"]))
+    if "step" in row:
+        part_id, _, number = row["step"].rpartition(".")
+        return Step(part_id, int(number), row["why"])
+    entry_id, _, file = row["run"].partition("/")
+    return Run(entry_id, file, row["values"], row["why"])
 
 
 def sources_of(answer: Answer, entries: Mapping[str, Entry]) -> Sources:
@@ -89,7 +91,7 @@ class Report:
             query = Query.from_text(answer["paste"])
             start = time.perf_counter()
             sources = Sources(query, hits_of(answer), entries, answer["language"])
-            faults = [check_item(item, sources) for item in answer["items"]]
+            faults = [faults_of(item_of(item), sources) for item in answer["items"]]
             times.append(1000 * (time.perf_counter() - start))
             self._count(answer, faults)
             self._cross(answer, sources)

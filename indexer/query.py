@@ -76,6 +76,20 @@ class Query:
         return "\n".join((self.sentence, *(line.text for line in self.lines[:TOPIC_LINES] if not PACKAGE.match(line.text))))
 
     @property
+    def facts(self) -> dict[str, str]:
+        """What stands in the input by name, in the order in which it helps; what is not there is left out."""
+        facts = {
+            "exceptions": ", ".join(self.exceptions),
+            "ended by": ", ".join(self.deaths),
+            "in": ", ".join(self.frames),
+            "ranks": ", ".join(map(str, self.ranks)),
+            "versions": ", ".join(f"{package} {version}" for package, version in self.versions.items()),
+            "GPUs": ", ".join(self.gpus),
+            "launched by": self.launch,
+        }
+        return {name: fact for name, fact in facts.items() if fact}
+
+    @property
     def search_text(self) -> str:
         """The words to search by: the user's own, then the deciding lines, then where in code it happened."""
         return "\n".join(filter(None, (self.sentence, *self.error_lines, *self.frames)))

@@ -10,7 +10,9 @@ from collections.abc import Callable
 
 import pytest
 
-from assistant.grounding import FAULTS, Sources, check_run, check_sentence, check_step, visible
+from assistant.grounding import FAULTS, check_run, check_sentence, check_step
+from assistant.sources import Sources
+from assistant.wording import visible
 from benchmarks.grounding import GOALS, Report, read_answers, sources_of
 from indexer.entry import Language
 from indexer.index import Index

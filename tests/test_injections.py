@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
-from assistant.grounding import Fault, Sources, check_run, check_sentence, check_step
+from assistant.grounding import check_sentence, check_step, faults_of
+from assistant.sources import Sources
+from benchmarks.grounding import item_of
 from indexer.entry import Entry, Page, Part
 from indexer.index import Index
 from indexer.query import Query
@@ -49,20 +51,10 @@ def sources(attempt: dict[str, Any], entries: dict[str, Entry]) -> Sources:
     return Sources(Query.from_text(paste), [hit(id_) for id_ in hits], entries, "en")
 
 
-def check(item: dict[str, Any], known: Sources) -> list[Fault]:
-    if "sentence" in item:
-        return check_sentence(item["sentence"], item["citations"], known)
-    if "step" in item:
-        part_id, _, number = item["step"].rpartition(".")
-        return check_step(part_id, int(number), item["why"], known)
-    entry_id, _, file = item["run"].partition("/")
-    return check_run(entry_id, file, item["values"], item["why"], known)
-
-
 @pytest.mark.parametrize("attempt", ATTEMPTS, ids=[attempt["id"] for attempt in ATTEMPTS])
 def test_an_obedient_model_is_not_heard(attempt: dict[str, Any], index: Index) -> None:
     known = sources(attempt, index.entries)
-    passed = [item for item in attempt["items"] if not check(item, known)]
+    passed = [item for item in attempt["items"] if not faults_of(item_of(item), known)]
     assert not passed
 
 
