@@ -8,14 +8,25 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-import json
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
+from assistant.streaming import (
+    before_deadline,
+    deltas,
+    error_text,
+    first_bytes,
+    limited,
+    one_line,
+    parsed,
+    shown,
+    until_stop,
+    without_thinking,
+)
 from indexer.errors import GenerationError
 
 if TYPE_CHECKING:
@@ -25,9 +36,6 @@ Message = Mapping[str, str]
 
 # What is taken where a server does not say: Ollama's context as it comes, the smallest in use.
 UNKNOWN_CONTEXT = 4096
-# For servers that send many tokens in a piece: no model's tokens are longer than this on average.
-MAX_TOKEN_CHARACTERS = 16
-MAX_EVENT_BYTES = 1_000_000
 CONNECTION_ATTEMPTS = 3
 FIRST_WAIT = 0.2
 # What some models refuse; each can be left out, as what it asks for is seen to here.
@@ -97,9 +105,9 @@ class Server:
             **({"stop": list(stop[:MAX_STOPS_SENT])} if stop else {}),
         }
         with _faults_told(self.url), _client(self.url, self.key, self.timeouts) as client, self._open(client, body) as reply:
-            data = _before(time.monotonic() + self.timeouts.whole, reply.iter_bytes(), self.url)
+            data = before_deadline(time.monotonic() + self.timeouts.whole, reply.iter_bytes(), self.url)
             texts = deltas(data, reply.headers.get("content-type", ""), self.url)
-            yield from until_stop(without_thinking(_limited(texts, max_tokens)), stop)
+            yield from until_stop(without_thinking(limited(texts, max_tokens)), stop)
 
     def count_tokens(self, text: str) -> int:
         """Counted by the server where it can (llama.cpp, vLLM, SGLang, `kbask llm`), else `estimate_tokens`."""
@@ -119,7 +127,7 @@ class Server:
                 if reply.status_code == 200:
                     yield reply
                     return
-                said = _error_text(_first_bytes(reply.iter_bytes()))
+                said = error_text(first_bytes(reply.iter_bytes()))
             refused = next((name for name in DISPENSABLE if name in body and re.search(rf"\b{name}\b", said)), None)
             if reply.status_code not in (400, 422) or refused is None:
                 raise GenerationError(self._refusal(reply.status_code, said))
@@ -201,11 +209,6 @@ def is_this_machine(url: str) -> bool:
     return host == "localhost"
 
 
-def shown(url: str) -> str:
-    """An address without the password that may be in it."""
-    return re.sub(r"//[^/@]*@", "//", _one_line(url))
-
-
 _UNITS = re.compile(r"[A-Za-z]+|[ \t]+|[^A-Za-z \t]")
 
 
@@ -224,114 +227,6 @@ def estimate_tokens(text: str) -> int:
         else:
             count += 2
     return count
-
-
-def deltas(data: Iterable[bytes], content_type: str, url: str) -> Iterator[str]:
-    """The bytes of a reply -> its pieces of text; a piece of thinking that a server tells apart is an empty piece."""
-    if "json" in content_type:  # A server that does not stream.
-        yield _text(_parsed(_first_bytes(data), url), url)[0]
-        return
-    for event in _events(data, url):
-        if event == b"[DONE]":
-            return
-        text, thought, is_last = _text(_parsed(event, url), url)
-        if text or thought:
-            yield text
-        if is_last:
-            return
-
-
-def _events(data: Iterable[bytes], url: str) -> Iterator[bytes]:
-    """The data of each server-sent event; every server here sends one line each, so a lost empty line joins nothing."""
-    rest = b""
-    for block in data:
-        *lines, rest = (rest + block).replace(b"\r", b"\n").split(b"\n")
-        if len(rest) > MAX_EVENT_BYTES:
-            raise GenerationError(f"{shown(url)} sent a line of more than {MAX_EVENT_BYTES:,} bytes.")
-        yield from (line[5:].strip() for line in lines if line.startswith(b"data:"))
-    if rest.startswith(b"data:"):
-        yield rest[5:].strip()
-
-
-def _parsed(event: bytes, url: str) -> dict[str, Any]:
-    text = event.decode("utf-8", errors="replace")
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise GenerationError(f"{shown(url)} sent what is no JSON: {_one_line(text)}") from error
-    if not isinstance(data, dict) or data.get("error"):
-        raise GenerationError(f"{shown(url)} reports: {_error_text(event)}")
-    return data
-
-
-def _text(data: dict[str, Any], url: str) -> tuple[str, bool, bool]:
-    """The text of an event, whether it holds thinking instead, and whether it is the last one."""
-    choices = data.get("choices")
-    choice = choices[0] if isinstance(choices, list) and choices else {}
-    delta = choice.get("delta") or choice.get("message") or {} if isinstance(choice, dict) else None
-    text = delta.get("content") or "" if isinstance(delta, dict) else None
-    if not isinstance(text, str) or not isinstance(delta, dict):
-        raise GenerationError(f"{shown(url)} sent what is no piece of a chat: {_one_line(json.dumps(data))}")
-    return text, bool(delta.get("reasoning_content") or delta.get("reasoning")), bool(choice.get("finish_reason"))
-
-
-def _limited(pieces: Iterable[str], max_tokens: int) -> Iterator[str]:
-    """No more pieces than tokens, as a piece is a token or more, and no more characters than they can have."""
-    room = max_tokens * MAX_TOKEN_CHARACTERS
-    for number, piece in enumerate(pieces, 1):
-        yield piece[:room]
-        room -= len(piece)
-        if number >= max_tokens or room <= 0:
-            return
-
-
-def without_thinking(pieces: Iterable[str]) -> Iterator[str]:
-    """The pieces without what stands between `<think>` and `</think>`, or after a `<think>` that is never closed."""
-    opening, closing = "<think>", "</think>"
-    waiting, thinks = "", False
-    for piece in pieces:
-        waiting += piece
-        while (at := waiting.find(closing if thinks else opening)) >= 0:
-            if at and not thinks:
-                yield waiting[:at]
-            waiting = waiting[at + len(closing if thinks else opening) :]
-            thinks = not thinks
-        kept = _begun(waiting, [closing if thinks else opening])
-        done, waiting = waiting[: len(waiting) - kept], waiting[len(waiting) - kept :]
-        if done and not thinks:
-            yield done
-    if waiting and not thinks:
-        yield waiting
-
-
-def until_stop(pieces: Iterable[str], stop: Sequence[str]) -> Iterator[str]:
-    """The pieces up to the first stop word, however it is cut into pieces."""
-    words = [word for word in stop if word]
-    waiting = ""
-    for piece in pieces:
-        waiting += piece
-        found = [at for word in words if (at := waiting.find(word)) >= 0]
-        if found:
-            waiting = waiting[: min(found)]
-            break
-        kept = _begun(waiting, words)
-        done, waiting = waiting[: len(waiting) - kept], waiting[len(waiting) - kept :]
-        if done:
-            yield done
-    if waiting:
-        yield waiting
-
-
-def _begun(text: str, words: Iterable[str]) -> int:
-    """How many characters at the end may be the beginning of one of the words."""
-    return max((size for word in words for size in range(1, len(word)) if text.endswith(word[:size])), default=0)
-
-
-def _before(deadline: float, blocks: Iterable[bytes], url: str) -> Iterator[bytes]:
-    for block in blocks:
-        if time.monotonic() > deadline:
-            raise GenerationError(f"{shown(url)} did not end its reply in time. Ask for less, or use a faster model.")
-        yield block
 
 
 def _client(url: str, key: str | None, timeouts: Timeouts) -> httpx2.Client:
@@ -364,23 +259,14 @@ def _send(client: httpx2.Client, url: str, body: dict[str, Any] | None = None) -
 def _ask_json(url: str, key: str | None, timeouts: Timeouts, body: dict[str, Any] | None = None) -> dict[str, Any]:
     """A short answer, empty where the server has no such page."""
     with _faults_told(url), _client(url, key, timeouts) as client, _send(client, url, body) as reply:
-        data = _first_bytes(reply.iter_bytes())
+        data = first_bytes(reply.iter_bytes())
         if reply.status_code in (401, 403):
             raise GenerationError(f"{shown(url)} refuses the key ({reply.status_code}). Set the right one in {KEY_VARIABLE}.")
         if reply.status_code in (404, 405, 501):
             return {}
         if reply.status_code != 200:
-            raise GenerationError(f"{shown(url)} answered {reply.status_code}: {_error_text(data)}")
-        return _parsed(data, url)
-
-
-def _first_bytes(blocks: Iterable[bytes]) -> bytes:
-    data = b""
-    for block in blocks:
-        data += block
-        if len(data) > MAX_EVENT_BYTES:
-            break
-    return data[:MAX_EVENT_BYTES]
+            raise GenerationError(f"{shown(url)} answered {reply.status_code}: {error_text(data)}")
+        return parsed(data, url)
 
 
 @contextlib.contextmanager
@@ -392,7 +278,7 @@ def _faults_told(url: str) -> Iterator[None]:
     try:
         yield
     except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError) as error:
-        reason = _one_line(str(error)) or "no connection in time"
+        reason = one_line(str(error)) or "no connection in time"
         raise GenerationError(f"No model answers at {where} ({reason}). Start it, or name another: --llm-url URL") from error
     except httpx2.TimeoutException as error:
         raise GenerationError(f"{where} went silent in its reply. Is it overloaded, or out of memory?") from error
@@ -401,22 +287,4 @@ def _faults_told(url: str) -> Iterator[None]:
             f"The key for {where} has characters that no key has. Set the right one in {KEY_VARIABLE}."
         ) from error
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-        raise GenerationError(f"The reply of {where} broke off: {_one_line(str(error))}") from error
-
-
-def _error_text(data: bytes) -> str:
-    """What a server says in an error, in whichever of the usual shapes."""
-    text = data.decode("utf-8", errors="replace")
-    with contextlib.suppress(ValueError, RecursionError):
-        said = json.loads(text)
-        for key in ("error", "detail", "message"):
-            if isinstance(said, dict) and said.get(key):
-                said = said[key]
-        text = said if isinstance(said, str) else json.dumps(said, ensure_ascii=False)
-    return _one_line(text)
-
-
-def _one_line(text: str, size: int = 300) -> str:
-    """A foreign text as one short line without control characters."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * size]).split())
-    return line if len(line) <= size else line[: size - 1] + "…"
+        raise GenerationError(f"The reply of {where} broke off: {one_line(str(error))}") from error

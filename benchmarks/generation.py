@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from assistant.generation import Server, connect
-from assistant.llm_child import find_checkpoint
+from assistant.llm_memory import find_checkpoint
 from assistant.llm_server import Wanted, start, stop
 
 CONFIGURATIONS: dict[str, dict[str, Any]] = {

@@ -95,8 +95,9 @@ def build_files(
         "apart.json": storage.to_json(collection.apart),
         "notices.json": storage.to_json(collection.notices),
     }
-    files["foreign.json"] = storage.to_json(foreign_names(collection))
-    bm25 = Bm25.build(count_words(collection))
+    documents = documents_of(collection)
+    files["foreign.json"] = storage.to_json(foreign_names(collection, documents))
+    bm25 = Bm25.build(count_words(collection, documents))
     files["vocabulary.json"] = storage.to_json(list(bm25.vocabulary))
     for name in _BM25_ARRAYS:
         files[f"bm25-{name}.bin"] = storage.to_bytes(getattr(bm25, name))
@@ -117,18 +118,18 @@ def documents_of(collection: Collection) -> list[str]:
     ]
 
 
-def count_words(collection: Collection) -> Counts:
-    """The counts that BM25 and the words of the field are computed from."""
+def count_words(collection: Collection, documents: Sequence[str]) -> Counts:
+    """The counts that BM25 and the words of the field are computed from, of a collection and its documents."""
     ours = [ask for entry in collection.entries for page in entry.pages.values() for ask in page.asks]
     ours += [ask for known in collection.background if known.is_ours for ask in known.asks]
     others = [ask for known in collection.background if not known.is_ours for ask in known.asks]
-    return without_chance_pairs(count(documents_of(collection), ours, others))
+    return without_chance_pairs(count(documents, ours, others))
 
 
-def foreign_names(collection: Collection) -> list[str]:
-    """The names that are not used in this field."""
+def foreign_names(collection: Collection, documents: Sequence[str]) -> list[str]:
+    """The names that are not used in this field, of a collection and its documents."""
     of_this_field = [True] * len(collection.entries) + [known.is_ours for known in collection.background]
-    return kept_names(collection.foreign_names, compress(documents_of(collection), of_this_field))
+    return kept_names(collection.foreign_names, compress(documents, of_this_field))
 
 
 _BM25_ARRAYS = {"starts": "i", "documents": "i", "weights": "f", "idf": "f", "fields": "f"}

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from indexer import denoise, facts, foreign, kinds, lexical, query, ranking, reading
 from indexer.background import Background
 from indexer.entry import LANGUAGES, Entry, Language
-from indexer.index import Collection, count_words, foreign_names
+from indexer.index import Collection, count_words, documents_of, foreign_names
 from indexer.lexical import Counts, count
 from indexer.signatures import literals_of
 
@@ -31,6 +31,7 @@ def engine_data(collection: Collection) -> bytes:
     """The JSON file that the engine reads: everything it needs to judge a paste in both languages."""
     known: list[Entry | Background] = [*collection.entries, *collection.background]
     constants = ranking.read_constants()
+    documents = documents_of(collection)
     return _to_json(
         {
             "format": FORMAT,
@@ -58,8 +59,8 @@ def engine_data(collection: Collection) -> bytes:
                 for number, one in enumerate(known)
                 for signature in one.signatures
             ],
-            "words": pack(count_words(collection)),
-            "foreign": "\n".join(foreign_names(collection)),
+            "words": pack(count_words(collection, documents)),
+            "foreign": "\n".join(foreign_names(collection, documents)),
         }
     )
 

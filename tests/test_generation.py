@@ -22,9 +22,8 @@ from assistant.generation import (
     estimate_tokens,
     is_this_machine,
     key_for,
-    until_stop,
-    without_thinking,
 )
+from assistant.streaming import until_stop, without_thinking
 from indexer.entry import builtin_folder
 from indexer.errors import GenerationError
 

@@ -20,7 +20,8 @@ from typing import Any
 import pytest
 
 from assistant.generation import Server, connect
-from assistant.llm_child import bytes_needed, find_checkpoint, freest_gpu, plain_messages, weights
+from assistant.llm_app import plain_messages
+from assistant.llm_memory import bytes_needed, find_checkpoint, freest_gpu, weights
 from assistant.llm_server import Endpoint, Wanted, read_state, running, start, stop
 from indexer.errors import GenerationError
 from tests.test_generation import gguf, within

@@ -32,7 +32,7 @@ Jan 12 03:14:15 gpu-node-17 kernel: NVRM: Xid (PCI:0000:3b:00): 79, pid=1234, GP
 srun: error: gpu-b07: task 3: Out Of Memory
 slurmstepd: error: *** STEP 381192.0 ON gpu-b07 CANCELLED AT 2025-01-14T03:51:40 ***
 File "C:\\Users\\Bob Smith\\llm\\train.py", line 3, /Users/carol/dev/x.py
-/scratch/users/alice/run-3/model.safetensors /root/.cache/huggingface/hub/models--Qwen--Qwen3-4B/snapshots/cdbee75f17c01a7cc42f958dc650907174af0554/config.json
+/scratch/users/alice/run-3/model.safetensors /opt/cache/huggingface/hub/models--Qwen--Qwen3-4B/snapshots/cdbee75f17c01a7cc42f958dc650907174af0554/config.json
 eos_token="<|im_end|>" pad_token=<|endoftext|> max_tokens: 2048 token: 151643
 checkpoint in s3://acme-bucket/ckpt/step-1000 and tcp://10.12.3.5:29501, alice's run in gpu-node-17_eth0.log
 """
@@ -133,7 +133,7 @@ def test_time_grows_with_the_length_alone(unit: str) -> None:
         "[rank0]:29500 [default0]:2024 localhost:29500 0.0.0.0 [::]:29500 ::1",
         "12:34:56 2025-01-14 03:51:40 threading.local() sklearn.cluster",
         "packaging==24.1.0.2 torch>=2.6.0.1 v1.2.3.4 1.2.3.4.5",
-        "/workspace/train.py /opt/conda/bin/python /root/x /home/ubuntu/y /home/user/z",
+        "/workspace/train.py /opt/conda/bin/python /opt/x /home/ubuntu/y /home/user/z",
         "bos_token=aaaaaaaa tokenizer: Qwen2TokenizerFast num_tokens=123456789",
     ],
 )

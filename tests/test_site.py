@@ -37,6 +37,8 @@ def visit(chromium: Any, served: str) -> Iterator[Any]:
         page = context.new_page()
         page.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
+        # The network is cut but for the site itself; what is missed then is complained of in the console.
+        context.route(lambda url: not url.startswith((served, "blob:", "data:")), lambda route: route.abort())
         page.on("request", lambda request: _foreign(request.url, served, complaints))
         page.goto(served + path)
         return page
@@ -449,6 +451,14 @@ def test_pages_read_from_a_file_and_the_box_says_why_it_cannot_run(chromium: Any
 def test_without_scripts_the_page_says_what_to_do(visit: Any) -> None:
     page = visit("", java_script_enabled=False)
     assert "kbask < train.log" in page.locator("noscript").inner_text()
+
+
+def test_code_is_copied_by_its_button(visit: Any) -> None:
+    page = visit("entries/loss-zero-sft/", permissions=["clipboard-read", "clipboard-write"])
+    block = page.locator(".highlight", has_text="kbask run loss-zero-sft").first
+    block.hover()
+    block.locator("button").first.click()
+    page.wait_for_function("navigator.clipboard.readText().then((text) => text.includes('kbask run loss-zero-sft'))")
 
 
 def test_print_shows_the_entry_and_all_scripts_without_the_frame(visit: Any) -> None:
