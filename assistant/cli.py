@@ -666,13 +666,13 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # A terminal that has no Chinese shows question marks, not a traceback.
-    from indexer.errors import KbaskError
+    from indexer.errors import ConfigError, KbaskError
 
     try:
         kbask(prog_name="kbask")
     except KbaskError as error:
         say(f"kbask: {error}")
-        sys.exit(1)
+        sys.exit(2 if isinstance(error, ConfigError) and error.from_flag else 1)
     except OSError as error:
         if not isinstance(error, BrokenPipeError):  # Then whoever read the output has seen enough.
             say(f"kbask: {error}")

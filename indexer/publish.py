@@ -100,7 +100,10 @@ def stage(
         files |= {("markdown/" if language == "en" else f"markdown/{language}/") + path: data for path, data in over.items()}
         config = make_config(library, nav, root, out, site_url, assistant_url)
         files[f"mkdocs.{language}.yml"] = (to_yaml(config, indent=1) + "\n").encode()
-    return Staged(count, *lay(files, before, out), tuple(notices))
+    try:
+        return Staged(count, *lay(files, before, out), tuple(notices))
+    except OSError as error:
+        raise ConfigError(f"--out: {out} cannot be written: {error.strerror}. Name another folder.", True) from error
 
 
 def _entry_files(library: Library) -> Files:

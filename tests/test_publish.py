@@ -217,6 +217,15 @@ def test_a_folder_that_holds_other_docs_is_refused_and_kept(tmp_path: Path) -> N
     assert files(tmp_path) == {"docs/index.md": b"mine"}
 
 
+@pytest.mark.parametrize("out", ["file/build", "theirs"])
+def test_a_build_folder_that_cannot_be_one_is_wrong_usage_in_one_line(kbask: Kbask, tmp_path: Path, out: str) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    (tmp_path / "theirs" / "docs").mkdir(parents=True)
+    done = kbask("export-site", "--out", str(tmp_path / out))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(r"kbask: --out: .*another folder\.\n", done.stderr)
+
+
 def test_nothing_outside_the_build_folder_is_touched(tmp_path: Path, team_kb: Path) -> None:
     """Not even where an overlay links a file outside its folder."""
     secret = team_kb.parent / "secret.txt"

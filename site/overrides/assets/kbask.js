@@ -327,10 +327,13 @@
     return parts.filter(Boolean);
   }
 
+  /** Numbers in a row, of many the first ones and how many there are. */
+  const listed = (all) => (all.length > 8 ? `${all.slice(0, 8).join(", ")}, ... (${all.length})` : all.join(", "));
+
   function understood(query) {
     const facts = {
       exceptions: query.exceptions.slice(0, 4).map((name) => name.slice(0, 80)),
-      ranks: query.ranks.length > 8 ? [`${query.ranks.slice(0, 8).join(", ")}, ... (${query.ranks.length})`] : query.ranks.length > 1 ? [query.ranks.join(", ")] : [],
+      ranks: query.ranks.length > 1 ? [listed(query.ranks)] : [],
       versions: Object.entries(query.versions).slice(0, 6).map((pair) => pair.join(" ")),
     };
     const rows = Object.entries(facts).filter(([, values]) => values.length);
@@ -383,19 +386,19 @@
   function notes({ hits, query, apart }) {
     const [hit] = hits;
     const found = [];
-    const listed = (template, problems) => {
+    const linked = (template, problems) => {
       const [before, after] = template.split("{ids}");
       const links = problems.map(({ id, about }) => (about ? about : h("a", { href: entryAddress(id) }, id)));
       return [before, ...links.flatMap((link, place) => [place ? words.comma : "", link]), after];
     };
     const says = (match) => query.root && (match.line.text.includes(query.root.text) || query.root.text.includes(match.line.text));
-    if (hit.yieldedTo.length) found.push(listed(words.can_follow, hit.yieldedTo));
+    if (hit.yieldedTo.length) found.push(linked(words.can_follow, hit.yieldedTo));
     else if (hit.canFollow && query.root && !hit.matched.some(says)) {
       const [before, after] = filled(words.look_first, { number: query.root.number }).split("{line}");
       found.push([before, h("code", {}, query.root.text.trim().slice(0, 160)), after]);
     }
     const following = hits.slice(1).filter((one) => one.yieldedTo.some(({ id }) => id === hit.id));
-    if (following.length) found.push(listed(words.what_follows, following));
+    if (following.length) found.push(linked(words.what_follows, following));
     if (apart) found.push([filled(words.undecided, { look: apart.look[page.language] })]);
     return found;
   }
