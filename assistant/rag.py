@@ -2,76 +2,118 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from assistant.answer import Answer, abstain, compose
+from assistant.answer import Answer, Block
+from assistant.compose import abstain, compose, footer, heading
+from assistant.conversation import Turn, tried
 from indexer.entry import Language
+from indexer.errors import GenerationError
 from indexer.index import Index
 from indexer.query import Query
-from indexer.ranking import Hit
 
 if TYPE_CHECKING:
-    from assistant.generation import Model
-    from assistant.prompt import Turn
+    from assistant.generation import Message, Model
 
 MAX_REPLY = 700  # Tokens: a diagnosis of four sentences, and a dozen steps that are pointed to.
+NOTICES: dict[Language, dict[str, str]] = {
+    "en": {
+        "failed": "No model wrote this: {reason}",
+        "broke_off": "The model broke off: {reason}",
+        "rejected": "What {model} wrote did not hold against the entries; this is the entry's own answer.",
+    },
+    "zh": {
+        "failed": "这份回答没有经过模型：{reason}",
+        "broke_off": "模型没有写完：{reason}",
+        "rejected": "{model} 写的内容在条目里站不住脚，下面是条目自己的答案。",
+    },
+}
 
 
-def answer(query: Query, index: Index, language: Language, top: int = 5, full: bool = False) -> Answer:
-    """Search, then compose from the best entry, or abstain where the evidence is too weak."""
+def answer(
+    query: Query, index: Index, language: Language, top: int = 5, full: bool = False, conversation: Sequence[Turn] = ()
+) -> Answer:
+    """Search, then compose from the best entry what was not tried yet, or abstain where the evidence is too weak."""
     hits = index.search(query, top)
     if not hits or hits[0].confidence < index.constants.threshold:
         return abstain(hits, index, language)
-    return compose(query, hits, index, language, full)
+    return compose(query, hits, index, language, full, tried(conversation, index.entries[hits[0].entry_id], language))
 
 
 def write(
-    query: Query, index: Index, language: Language, model: Model, top: int = 5, conversation: Sequence[Turn] = ()
-) -> Generator[str, None, Answer]:
-    """The same with a model that explains and chooses: blocks of Markdown, each when it has passed the checks; returns the
-    answer whole. Where the evidence is too weak the model is not asked, and where too little of what it wrote passes, the
-    entry's own answer is shown. Raises GenerationError."""
-    composed = answer(query, index, language, top)
-    if not composed.answered:
-        yield composed.text
-        return composed
-    from dataclasses import replace
+    query: Query,
+    index: Index,
+    language: Language,
+    model: Callable[[], Model] | None,
+    top: int = 5,
+    conversation: Sequence[Turn] = (),
+) -> Generator[Block, None, Answer]:
+    """The same with a model that explains and chooses: blocks as they pass the checks; returns the answer whole.
 
-    from assistant.answer import heading
+    `model` is called when the head is out, as it may have to load first. Where the evidence is too weak it is not asked; where
+    it fails, or too little of what it wrote passes, the entry's own answer follows. Closing the generator stops the writing.
+    """
+    composed = answer(query, index, language, top, conversation=conversation)
+    if model is None or not composed.answered:
+        yield from composed.blocks
+        return composed
+    hits = list(composed.hits)
+    shown = [heading(query, hits, index, language, tried(conversation, index.entries[hits[0].entry_id], language))]
+    yield shown[0]
+
     from assistant.reply import read_reply
     from assistant.sources import Sources
     from assistant.written import Written, written_blocks
 
-    hits = composed.hits
-    blocks = [heading(query, list(hits), index, language)]
-    yield blocks[0]
-    written = Written()
-    items = read_reply(_pieces(query, hits, index, language, model, conversation))
-    for block in written_blocks(items, Sources(query, hits, index.entries, language), index.entries, language, written):
-        blocks.append(block)
-        yield block
+    written, name, notice = Written(), "", ""
+    try:
+        writer = model()
+        name = writer.name
+        sources = Sources(query, hits, index.entries, language)
+        with closing(_pieces(query, composed, index, writer, conversation)) as pieces:
+            for block in written_blocks(read_reply(pieces), sources, index.entries, language, written):
+                shown.append(block)
+                yield block
+    except GenerationError as error:
+        notice = NOTICES[language]["broke_off" if written.sentences else "failed"].format(reason=error)
+    if written.is_enough:
+        rest = [*([Block("notice", notice)] if notice else []), footer(hits, index, language, name)]
+    else:
+        notice = notice or NOTICES[language]["rejected"].format(model=name)
+        rest = [Block("notice", notice), *(block for block in composed.blocks if block.kind != "head")]
+    yield from rest
+    blocks = (*shown, *rest)
     if not written.is_enough:
-        yield composed.text
-        return composed
-    return replace(composed, text="\n\n".join(blocks), citations=tuple(written.citations), snippets=tuple(written.snippets))
+        return replace(composed, blocks=blocks)
+    return replace(composed, blocks=blocks, citations=tuple(written.citations), snippets=tuple(written.snippets), model=name)
 
 
-def _pieces(
-    query: Query, hits: Sequence[Hit], index: Index, language: Language, model: Model, conversation: Sequence[Turn]
-) -> Iterator[str]:
-    """What the model writes; before anything goes to another host, what tells who it is from is taken out, and put back."""
-    from assistant.privacy import restore, strip
+def prompt(
+    query: Query, found: Answer, index: Index, model: Model, conversation: Sequence[Turn] = ()
+) -> tuple[list[Message], dict[str, str]]:
+    """Exactly what is sent to a model, and what was taken out of it: before anything goes to another host, what tells whom it
+    is from. Raises GenerationError where not even one excerpt fits."""
+    from assistant.privacy import strip
     from assistant.prompt import messages
 
     room = model.context - MAX_REPLY
-    sent = messages(query, hits, index.entries, language, room, model.count_tokens, conversation)
+    sent = messages(query, found.hits, index.entries, found.language, room, model.count_tokens, conversation)
     if model.is_local:
-        yield from model.stream(sent, MAX_REPLY)
-        return
+        return sent, {}
     content, taken = strip(sent[-1]["content"])
+    return [*sent[:-1], {"role": "user", "content": content}], dict(taken)
+
+
+def _pieces(query: Query, found: Answer, index: Index, model: Model, conversation: Sequence[Turn]) -> Generator[str]:
+    """What the model writes, with what was taken out of the prompt put back."""
+    from assistant.privacy import restore
+
+    sent, taken = prompt(query, found, index, model, conversation)
     line = ""
-    for piece in model.stream([*sent[:-1], {"role": "user", "content": content}], MAX_REPLY):
+    for piece in model.stream(sent, MAX_REPLY):
         line += piece
         whole, end, line = line.rpartition("\n")  # A placeholder may be cut between pieces, and never between lines.
         yield restore(whole + end, taken)

@@ -37,6 +37,11 @@ class Step:
     number: int | None
     why: str
 
+    @property
+    def place(self) -> str:
+        """What it points to, as it is written."""
+        return self.part_id if self.number is None else f"{self.part_id}.{self.number}"
+
 
 @dataclass(frozen=True)
 class Run:

@@ -10,7 +10,8 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from assistant.answer import Citation, SnippetCall, snippet_calls
+from assistant.answer import Block, Citation, SnippetCall
+from assistant.compose import snippet_calls
 from assistant.grounding import Fault, faults_of
 from assistant.reply import Item, Run, Sentence, Step
 from assistant.sources import Sources
@@ -22,13 +23,19 @@ WORDS: Mapping[Language, Mapping[str, str]] = {
     "zh": {"run": "运行", "left_out": "模型写的内容里有 {count} 处在条目里找不到依据，没有显示"},
 }
 
+# Small models loop, or write of their own accord: each line costs them a second, and the reader waits.
+MOST_REPEATED = 3
+MOST_LEFT_OUT = 6
+LEFT_OUT_FOR_EACH_SHOWN = 2
+
 
 @dataclass
 class Written:
     """What was shown of a reply, and what was not and why."""
 
     sentences: int = 0
-    steps: int = 0
+    steps: list[str] = field(default_factory=list)
+    reasons: set[str] = field(default_factory=set)
     citations: list[Citation] = field(default_factory=list)
     snippets: list[SnippetCall] = field(default_factory=list)
     left_out: list[tuple[Item, list[Fault]]] = field(default_factory=list)
@@ -36,30 +43,43 @@ class Written:
     @property
     def is_enough(self) -> bool:
         """Whether it is an answer: a diagnosis, and something to do."""
-        return self.sentences > 0 and (self.steps > 0 or bool(self.snippets))
+        return self.sentences > 0 and bool(self.steps or self.snippets)
 
 
 def written_blocks(
     items: Iterable[Item], sources: Sources, entries: Mapping[str, Entry], language: Language, written: Written
-) -> Iterator[str]:
-    """A block for each item that passes, as it comes; `written` is filled meanwhile."""
+) -> Iterator[Block]:
+    """A block for each item that passes, as it comes; `written` is filled meanwhile.
+
+    A model that repeats itself, or writes little that passes, is not heard to its end.
+    """
     shown: set[str] = set()
+    repeated = 0
     for item in items:
         faults = faults_of(item, sources)
+        block = None if faults else _block(item, entries, language, written)
         if faults:
             written.left_out.append((item, faults))
-            continue
-        if isinstance(item, Sentence):
-            written.sentences += 1
-            written.citations += [_citation(id_, entries, language) for id_ in item.citations]
-            yield f"{visible(item.text)} {' '.join(f'[{id_}]' for id_ in item.citations)}"
-            continue
-        block = _step(item, entries, language, written) if isinstance(item, Step) else _run(item, entries, language, written)
-        if block and block not in shown:
-            shown.add(block)
+        elif block is None or block.text in shown:
+            repeated += 1
+        else:
+            shown.add(block.text)
             yield block
+        if repeated > MOST_REPEATED or len(written.left_out) > MOST_LEFT_OUT + LEFT_OUT_FOR_EACH_SHOWN * len(shown):
+            break
     if written.left_out:
-        yield WORDS[language]["left_out"].format(count=len(written.left_out))
+        yield Block("notice", WORDS[language]["left_out"].format(count=len(written.left_out)))
+
+
+def _block(item: Item, entries: Mapping[str, Entry], language: Language, written: Written) -> Block | None:
+    """An item as it is shown; None where all of it stands there already."""
+    if isinstance(item, Sentence):
+        written.sentences += 1
+        written.citations += [_citation(id_, entries, language) for id_ in item.citations]
+        return Block("claim", f"{visible(item.text)} {' '.join(f'[{id_}]' for id_ in item.citations)}")
+    if isinstance(item, Step):
+        return _step(item, entries, language, written)
+    return _run(item, entries, language, written)
 
 
 def _citation(id_: str, entries: Mapping[str, Entry], language: Language) -> Citation:
@@ -70,29 +90,40 @@ def _citation(id_: str, entries: Mapping[str, Entry], language: Language) -> Cit
     return Citation(id_, title)
 
 
-def _step(step: Step, entries: Mapping[str, Entry], language: Language, written: Written) -> str:
+def _step(step: Step, entries: Mapping[str, Entry], language: Language, written: Written) -> Block | None:
     """The entry's step, word for word, and why the model would take it now; all steps of a part where it names none."""
     slug, _, part_id = step.part_id.partition("#")
     part = entries[slug].part(part_id, language)
-    chosen = [part.steps[step.number - 1]] if step.number else list(part.steps) or [part.text]
-    why = f"**{visible(step.why)}** " if step.why else ""
-    numbered = []
-    for text in chosen:
-        written.steps += 1
-        numbered.append(f"{written.steps}. {text}")
+    lines = []
+    for text in [part.steps[step.number - 1]] if step.number else part.steps:
+        if text not in written.steps:
+            written.steps.append(text)
+            lines.append(f"{len(written.steps)}. {text}")
+    if not part.steps and (part.id == "check" or entries[slug].kind == "guide") and part.text not in written.steps:
+        written.steps.append(part.text)
+        lines.append(f"**{part.heading}**\n\n{part.text}\n")
+    if not lines:
+        return None
     written.citations.append(Citation(step.part_id, part.heading))
-    return "\n".join([f"{why}[{step.part_id}]", *numbered])
+    why = visible(step.why)
+    if why in written.reasons:
+        why = ""
+    written.reasons.add(why)
+    return Block("step", "\n".join([*lines, f"   {why} [{step.place}]"]))
 
 
-def _run(run: Run, entries: Mapping[str, Entry], language: Language, written: Written) -> str:
+def _run(run: Run, entries: Mapping[str, Entry], language: Language, written: Written) -> Block | None:
     """The entry's own command line for a script, with the values that were found in the paste."""
     calls = snippet_calls(entries[run.entry_id], dict(entries), language)
     call = next((call for call in calls if call.snippet.file == run.file), None)
     if call is None:
-        return ""
+        return None
     command = with_values(call.command, run.values)
+    if command in (made.command for made in written.snippets):
+        return None
     written.snippets.append(SnippetCall(call.entry_id, call.snippet, command, call.path))
-    return f"**{WORDS[language]['run']}** `{command}`\n{visible(run.why) or call.snippet.about[language]}"
+    why = visible(run.why) or call.snippet.about[language]
+    return Block("run", f"**{WORDS[language]['run']}** `{command}`\n{why}")
 
 
 def with_values(command: str, values: Mapping[str, str]) -> str:

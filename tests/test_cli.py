@@ -158,7 +158,7 @@ def test_an_empty_input_is_wrong_usage(kbask: Kbask) -> None:
 def test_the_json_form_is_the_documented_one(kbask: Kbask, index: Index) -> None:
     done = kbask("--json", stdin=WATCHDOG)
     data = json.loads(done.stdout)
-    assert list(data) == ["answered", "confidence", "language", "query", "hits", "text", "citations", "snippets"]
+    assert list(data) == ["answered", "confidence", "language", "model", "query", "hits", "text", "citations", "snippets"]
     assert data["answered"] is True
     assert 0.9 < data["confidence"] <= 1
     hit = data["hits"][0]
@@ -209,6 +209,7 @@ JSON_CALLS = [
     ("import", "faq.md", "--out", "out"),
     ("eval", "cases.jsonl"),
     ("export-site",),
+    ("llm", "status"),
 ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -19,11 +20,16 @@ from typing import Any
 
 import pytest
 
+from assistant import rag
 from assistant.generation import Server, connect
 from assistant.llm_app import plain_messages
 from assistant.llm_memory import bytes_needed, find_checkpoint, freest_gpu, weights
 from assistant.llm_server import Endpoint, Wanted, read_state, running, start, stop
+from indexer.entry import outside_fences
 from indexer.errors import GenerationError
+from indexer.index import Index
+from indexer.query import Query
+from tests.conftest import Kbask
 from tests.test_generation import gguf, within
 
 pytestmark = pytest.mark.xdist_group("llm")
@@ -282,6 +288,68 @@ def test_a_command_is_supervised_and_its_model_answers(llama_command: str, tmp_p
     assert again.token != endpoint.token
     assert stop(tmp_path)
     assert not stop(tmp_path)
+
+
+@pytest.fixture
+def small_context(smollm2: Path, tmp_path: Path) -> Path:
+    """The same model with a context that holds little more than one entry."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    for path in smollm2.iterdir():
+        (folder / path.name).symlink_to(path)
+    config = json.loads((smollm2 / "config.json").read_text())
+    (folder / "config.json").unlink()
+    (folder / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 2304}))
+    return folder
+
+
+@pytest.mark.parametrize("server", ["transformers", "llama.cpp"])
+def test_what_a_small_model_writes_is_held_back_or_the_entrys_own(
+    index: Index,
+    small_context: Path,
+    llama_command: str,
+    server: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rag, "MAX_REPLY", 60)
+    own_server = Wanted(model=str(small_context), device="cpu", threads=1)
+    foreign = Wanted(command=llama_command.replace(", 512, 1,", ", 2304, 1,"))
+    endpoint = start(tmp_path, own_server if server == "transformers" else foreign)
+    try:
+        model = connect(endpoint.url, key=endpoint.token)
+        assert model.context == 2304
+        query = Query.from_text("loss is zero during sft")
+        shown = list(rag.write(query, index, "en", lambda: model, top=1))
+    finally:
+        stop(tmp_path)
+    composed = rag.answer(query, index, "en", top=1)
+    own = "\n".join(part.text for part in index.entries["loss-zero-sft"].pages["en"].parts)
+    assert shown[0].kind == "head"
+    for block in shown[1:]:
+        code = [line for _, line, is_prose in outside_fences(block.text) if not is_prose]
+        assert block.kind in ("notice", "foot") or block in composed.blocks or all(line in own for line in code)
+    assert shown[-1].kind == "foot"
+
+
+def test_the_command_starts_tells_and_stops_it(kbask: Kbask, smollm2: Path, tmp_path: Path) -> None:
+    cache = ("--cache", str(tmp_path))
+    started = kbask("llm", "start", "--model", str(smollm2), "--cpu", "--threads", "1", "--idle", "2", *cache)
+    assert (started.returncode, started.stderr) == (0, "")
+    assert re.fullmatch(
+        r"\S+ is ready at http://127\.0\.0\.1:\d+/v1; it ends after 2 minutes without a question\.\n", started.stdout
+    )
+    try:
+        state = json.loads(kbask("llm", "status", "--json", *cache).stdout)
+        assert (state["status"], state["model"]) == ("ready", str(smollm2))
+        # A question is written by it without being asked for: it is what the prompt is made for.
+        shown = kbask("loss is zero during sft", "--show-prompt", *cache)
+        assert "no model was chosen" not in shown.stderr
+        assert connect(state["url"], key=read_state(tmp_path / "llm").token).count_tokens(shown.stdout) < 8192  # type: ignore[union-attr]
+        assert "no model was chosen" in kbask("loss is zero during sft", "--show-prompt", "--no-llm", *cache).stderr
+    finally:
+        assert kbask("llm", "stop", *cache).stdout == "Stopped.\n"
+    assert kbask("llm", "status", *cache).returncode == 1
 
 
 def test_a_server_that_nobody_asks_ends_by_itself(llama_command: str, tmp_path: Path) -> None:

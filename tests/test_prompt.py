@@ -6,9 +6,11 @@ import re
 
 import pytest
 
+from assistant.conversation import Turn
 from assistant.generation import estimate_tokens
-from assistant.prompt import RULES, Turn, fenced, messages, report_of
+from assistant.prompt import RULES, fenced, messages, report_of
 from indexer.entry import LANGUAGES, Language
+from indexer.errors import GenerationError
 from indexer.index import Index
 from indexer.query import Query
 
@@ -30,16 +32,22 @@ def test_rules_report_and_excerpts_are_sent_in_the_readers_language(index: Index
                 assert f"{entry.id}#{part.id}.{number} {step}" in user["content"]
 
 
-@pytest.mark.parametrize("room", [0, 1500, 3000, 6000, 12_000])
+@pytest.mark.parametrize("room", [2500, 3000, 6000, 12_000])
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_what_is_sent_fits_and_no_code_block_is_cut(index: Index, room: int, language: Language) -> None:
     query = Query.from_text(LOG)
     sent = messages(query, index.search(query, 5), index.entries, language, room, estimate_tokens)
     text = "\n".join(message["content"] for message in sent)
     assert text.count("```") % 2 == 0
-    if room >= 3000:
-        assert estimate_tokens(text) <= 1.02 * room  # The marks around the data are not counted.
-        assert "<<<EXCERPT" in text
+    assert estimate_tokens(text) <= 1.02 * room  # The marks around the data are not counted.
+    assert "<<<EXCERPT" in text
+
+
+@pytest.mark.parametrize("room", [-500, 0, 1000])
+def test_where_no_entry_has_room_nothing_is_sent(index: Index, room: int) -> None:
+    query = Query.from_text(LOG)
+    with pytest.raises(GenerationError, match="no room for an entry"):
+        messages(query, index.search(query, 5), index.entries, "en", room, estimate_tokens)
 
 
 def test_data_cannot_end_itself() -> None:

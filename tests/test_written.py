@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pytest
 
-from assistant.answer import Answer
+from assistant.answer import Answer, Block
+from assistant.conversation import Turn
 from assistant.generation import estimate_tokens
-from assistant.rag import write
+from assistant.rag import answer, write
 from assistant.written import with_values
 from indexer.entry import LANGUAGES, Language
+from indexer.errors import GenerationError
 from indexer.index import Index
 from indexer.query import Query
 
@@ -69,7 +71,14 @@ class Replay:
         return estimate_tokens(text)
 
 
-def drained(blocks: Iterator[str]) -> tuple[list[str], Answer]:
+def written(
+    index: Index, model: Replay | None, language: Language = "en", text: str = LOG, conversation: Sequence[Turn] = ()
+) -> tuple[list[Block], Answer]:
+    """The blocks of an answer in the order in which they came, and the answer."""
+    return drained(write(Query.from_text(text), index, language, (lambda: model) if model else None, 5, conversation))
+
+
+def drained(blocks: Generator[Block, None, Answer]) -> tuple[list[Block], Answer]:
     shown = []
     while True:
         try:
@@ -80,53 +89,108 @@ def drained(blocks: Iterator[str]) -> tuple[list[str], Answer]:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_steps_and_commands_are_printed_from_the_entry(index: Index, language: Language) -> None:
-    shown, answer = drained(write(Query.from_text(LOG), index, language, Replay(GOOD[language])))
+    shown, found = written(index, Replay(GOOD[language]), language)
     part = index.entries["loss-zero-sft"].part("half-precision", language)
-    assert shown[0].startswith("# ")
-    assert part.steps[0] in answer.text
-    assert part.steps[1] in answer.text
-    assert "kbask run loss-zero-sft -- --tokenizer ./model --data train.jsonl" in answer.text
-    assert answer.text == "\n\n".join(shown)
-    assert [citation.id for citation in answer.citations][:1] == ["loss-zero-sft#half-precision"]
-    assert [call.snippet.file for call in answer.snippets] == ["check_labels.py"]
+    assert [block.kind for block in shown] == ["head", "claim", "step", "step", "run", "foot"]
+    assert shown[2].text.startswith(f"1. {part.steps[0]}\n")
+    assert shown[3].text.startswith(f"2. {part.steps[1]}\n")
+    assert "kbask run loss-zero-sft -- --tokenizer ./model --data train.jsonl" in shown[4].text
+    assert found.blocks == tuple(shown)
+    assert found.model == "replay"
+    assert "replay" in shown[5].text
+    assert [citation.id for citation in found.citations][:1] == ["loss-zero-sft#half-precision"]
+    assert [call.snippet.file for call in found.snippets] == ["check_labels.py"]
+
+
+def test_a_part_after_its_steps_repeats_none_of_them(index: Index) -> None:
+    reply = GOOD["en"].replace("RUN\n", "loss-zero-sft#half-precision All of it.\nloss-zero-sft#half-precision.1 Again.\nRUN\n")
+    _, found = written(index, Replay(reply))
+    for step in index.entries["loss-zero-sft"].part("half-precision", "en").steps:
+        assert found.text.count(step) == 1
+
+
+def test_the_head_is_there_before_the_model_is_asked_for(index: Index) -> None:
+    blocks = write(Query.from_text(LOG), index, "en", lambda: pytest.fail("asked for too early"))
+    head = next(blocks)
+    assert head.kind == "head"
+    assert "**Begin with** Show the NaN" in head.text
+    blocks.close()
 
 
 @pytest.mark.parametrize("reply", [BAD, "", "blah " * 5000, "I cannot help with that.", "DIAGNOSIS\nSTEPS\nRUN\n"])
 def test_what_no_entry_bears_out_is_not_shown_and_the_entrys_own_answer_is(index: Index, reply: str) -> None:
-    shown, answer = drained(write(Query.from_text(LOG), index, "en", Replay(reply)))
-    text = "\n".join(shown)
+    shown, found = written(index, Replay(reply))
+    text = "\n".join(block.text for block in shown)
     assert "magic-fix" not in text
     assert "evil.example" not in text
     assert "rm_everything" not in text
-    assert answer.answered
-    assert answer.text in text
-    assert "Show the NaN" in answer.text
+    assert found.answered
+    assert found.model is None
+    assert "What replay wrote did not hold" in text
+    assert set(composed(index).blocks[1:]) <= set(shown)
+
+
+def composed(index: Index) -> Answer:
+    return written(index, None)[1]
+
+
+def test_without_a_model_the_blocks_are_those_of_the_composed_answer(index: Index) -> None:
+    shown, found = written(index, None)
+    assert found.blocks == tuple(shown)
+    assert found == answer(Query.from_text(LOG), index, "en")
+
+
+def test_a_model_that_cannot_be_had_is_told_in_a_line_and_the_entrys_own_answer_follows(index: Index) -> None:
+    def none_there() -> Replay:
+        raise GenerationError("No model answers at nowhere. Start it")
+
+    shown, found = drained(write(Query.from_text(LOG), index, "en", none_there))
+    assert [block.kind for block in shown[:2]] == ["head", "notice"]
+    assert shown[1].text == "No model wrote this: No model answers at nowhere. Start it"
+    assert tuple(shown[2:]) == composed(index).blocks[1:]
+    assert found.model is None
+
+
+def test_a_model_that_breaks_off_is_told_and_what_had_passed_stays(index: Index) -> None:
+    class Broken(Replay):
+        def stream(self, messages: Sequence[Mapping[str, str]], max_tokens: int, stop: Sequence[str] = ()) -> Iterator[str]:
+            yield from super().stream(messages, max_tokens, stop)
+            raise GenerationError("it went silent")
+
+    shown, found = written(index, Broken(GOOD["en"]))
+    assert "The model broke off: it went silent" in [block.text for block in shown if block.kind == "notice"]
+    assert found.model == "replay"
+    shown, found = written(index, Broken(GOOD["en"].partition("STEPS")[0]))
+    assert found.model is None
+    assert shown[1].kind == "claim"
+    assert set(composed(index).blocks[1:]) <= set(shown)
+
+
+def test_a_context_that_holds_no_entry_asks_nothing(index: Index) -> None:
+    model = Replay(GOOD["en"], context=1200)
+    shown, _ = written(index, model)
+    assert "no room for an entry" in shown[1].text
+    assert model.sent == []
 
 
 def test_an_answer_of_good_and_bad_shows_the_good_and_says_so(index: Index) -> None:
-    _, answer = drained(write(Query.from_text(LOG), index, "en", Replay(GOOD["en"] + BAD)))
-    assert "Half precision overflowed" in answer.text
-    assert "magic-fix" not in answer.text
-    assert "Left out of what the model wrote" in answer.text
+    _, found = written(index, Replay(GOOD["en"] + BAD))
+    assert "Half precision overflowed" in found.text
+    assert "magic-fix" not in found.text
+    assert "Left out of what the model wrote" in found.text
 
 
 def test_weak_evidence_asks_no_model(index: Index) -> None:
     model = Replay(GOOD["en"])
-    _, answer = drained(write(Query.from_text("how do I bake bread?"), index, "en", model))
-    assert not answer.answered
+    _, found = written(index, model, text="how do I bake bread?")
+    assert not found.answered
     assert model.sent == []
 
 
 def test_another_host_is_not_told_whose_paste_it_is(index: Index) -> None:
     model = Replay(GOOD["en"], is_local=False)
-    drained(
-        write(
-            Query.from_text(LOG + 'File "/home/u1/work/train.py", line 3, in main\nhf_abcdefghijklmnopqrstuvwxyzABCDEFGH'),
-            index,
-            "en",
-            model,
-        )
-    )
+    secrets = 'File "/home/u1/work/train.py", line 3, in main\nhf_abcdefghijklmnopqrstuvwxyzABCDEFGH'
+    written(index, model, text=LOG + secrets)
     sent = "\n".join(message["content"] for message in model.sent)
     assert "/home/u1" not in sent
     assert "hf_abcdefghij" not in sent
