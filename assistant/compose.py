@@ -72,17 +72,19 @@ def compose(
     head = Block("head", "\n\n".join(_head(query, hits, index, language)))
     foot = Block("foot", _foot(entry, calls, hits, language, full))
     if full:
-        bodies = [[f"{'#' * part.level} {part.heading}\n\n{part.text}".strip() for part in entry.pages[language].parts]]
+        body = [f"{'#' * part.level} {part.heading}\n\n{part.text}".strip() for part in entry.pages[language].parts]
     else:
         short = _short_guide if entry.kind == "guide" and not tried else _short_causes
-        bodies = [short(entry, left or causes, language, steps, others) for steps, others in ROOM]
+        room = SCREEN_ROWS + 1 - _screen_rows([head.text, foot.text])  # The last has no row after it.
+        for steps, others in ROOM:
+            body = short(entry, left or causes, language, steps, others)
+            if _screen_rows(body) <= room:
+                break
     notices = [] if left or full else [Block("notice", WORDS[language]["all_tried"])]
-    answers = [[head, *notices, *(Block("body", text) for text in body), foot] for body in bodies]
-    fitting = [blocks for blocks in answers if sum(_screen_rows(block.text) + 1 for block in blocks) - 1 <= SCREEN_ROWS]
     shown = entry.pages[language].parts if full else tuple((left or causes)[:1])
     sources = entry.references if full else _short_sources(entry)
     return Answer(
-        blocks=tuple(fitting[0] if fitting else answers[-1]),
+        blocks=(head, *notices, *(Block("body", text) for text in body), foot),
         language=language,
         answered=True,
         confidence=hits[0].confidence,
@@ -111,8 +113,9 @@ def footer(hits: list[Hit], index: Index, language: Language, model: str) -> Blo
     return Block("foot", f"**{words['written']}** {words['by_model'].format(model=model)}\n{foot}")
 
 
-def _screen_rows(text: str) -> int:
-    return sum(max(_rows(line), 1) for line in text.split("\n"))
+def _screen_rows(texts: list[str]) -> int:
+    """Rows of texts on a screen, each with an empty one before the next."""
+    return sum(max(_rows(line), 1) for text in texts for line in f"{text}\n".split("\n"))
 
 
 def _head(query: Query, hits: list[Hit], index: Index, language: Language) -> list[str]:

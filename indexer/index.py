@@ -20,7 +20,7 @@ from indexer.background import Background, read_apart, read_background, read_for
 from indexer.embedding import NONE, Embedder, Progress, installed_version, load_embedder
 from indexer.entry import Entry, Signature, entry_folders, read_source, to_entry
 from indexer.errors import EntryError, IndexDamagedError, IndexMismatchError, UnknownEntryError
-from indexer.foreign import candidates, kept_names
+from indexer.foreign import Names, kept_names
 from indexer.lexical import Bm25, Counts, count, without_chance_pairs
 from indexer.passages import Passage, embedded_texts, lexical_document, passages
 from indexer.query import Query
@@ -166,6 +166,8 @@ class Index:
         self._apart: dict[str, dict[str, str]] = json.loads(files["apart.json"])
         self.notices: tuple[str, ...] = tuple(json.loads(files["notices.json"]))
         self.constants = read_constants()
+        self._passages_by_id: dict[str, list[Passage]] = {}
+        self._words_by_id: dict[str, tuple[set[str], list[tuple[str, set[str], set[str]]], list[set[str]]]] = {}
 
     @classmethod
     def open(cls, folder: Path, embedder_name: str) -> Index:
@@ -211,7 +213,7 @@ class Index:
             dense=None if decided else self._likeness(query.search_text),
             is_log=query.is_log,
             field=self._bm25.field(terms),
-            foreign=len(self._foreign & candidates(query.topic_text)),
+            foreign=len(self._foreign.in_text(query.topic_text)),
         )
 
     def search(self, query: Query, top: int = 5) -> list[Hit]:
@@ -222,8 +224,8 @@ class Index:
         hits = []
         for place, ranked in enumerate(rank(evidence, self.constants)[:top]):
             entry = self.entries[ranked.entry_id]
-            found = passages(entry)
-            closeness = self._closeness(entry, found, terms) if terms and place == 0 else {}
+            found = self._passages(entry)
+            closeness = self._closeness(entry, terms) if terms and place == 0 else {}
             hits.append(
                 Hit(
                     entry_id=ranked.entry_id,
@@ -249,8 +251,8 @@ class Index:
         return SignatureSet(self.background.values())
 
     @cached_property
-    def _foreign(self) -> frozenset[str]:
-        return frozenset(json.loads(self._files["foreign.json"]))
+    def _foreign(self) -> Names:
+        return Names(json.loads(self._files["foreign.json"]))
 
     @cached_property
     def _bm25(self) -> Bm25:
@@ -282,15 +284,18 @@ class Index:
         query = self._embedder.embed([self._embedder.clip(text, QUERY_TOKENS)], "query")[0]
         return self._vectors.likeness(query)
 
-    def _closeness(self, entry: Entry, found: list[Passage], terms: set[str]) -> dict[str, float]:
+    def _passages(self, entry: Entry) -> list[Passage]:
+        if entry.id not in self._passages_by_id:
+            self._passages_by_id[entry.id] = passages(entry)
+        return self._passages_by_id[entry.id]
+
+    def _closeness(self, entry: Entry, terms: set[str]) -> dict[str, float]:
         """How near each passage is to what the user says, by id, 0 to 1: how much of its telling terms it has.
 
         A term tells the more, the rarer it is among entries, and among this entry's passages and asks; one of its title, or one
         that is in many of its asks, tells nothing. ENOUGH keeps a single word from deciding.
         """
-        told = {term for page in entry.pages.values() for term in lexical.tokens(page.title)}
-        has = [(passage.id, set(lexical.tokens(passage.heading)), set(lexical.tokens(passage.text))) for passage in found]
-        asks = [set(lexical.tokens(ask)) for page in entry.pages.values() for ask in page.asks]
+        told, has, asks = self._words(entry)
         weight = {}
         for term in terms - told:
             held = sum(term in heading or term in words for _, heading, words in has)
@@ -304,6 +309,18 @@ class Index:
             near = sum(weight[term] * (1.5 if term in heading else 1.0) for term in weight.keys() & (heading | words))
             closeness[id_] = max(closeness.get(id_, 0.0), near / (1.5 * total))
         return closeness
+
+    def _words(self, entry: Entry) -> tuple[set[str], list[tuple[str, set[str], set[str]]], list[set[str]]]:
+        """Tokens of an entry's titles; the id of each passage with those of its heading and text; those of each ask. Kept: a
+        server asks for the same ones again."""
+        if entry.id not in self._words_by_id:
+            pages = entry.pages.values()
+            self._words_by_id[entry.id] = (
+                {term for page in pages for term in lexical.tokens(page.title)},
+                [(p.id, set(lexical.tokens(p.heading)), set(lexical.tokens(p.text))) for p in self._passages(entry)],
+                [set(lexical.tokens(ask)) for page in pages for ask in page.asks],
+            )
+        return self._words_by_id[entry.id]
 
 
 def open_or_build(

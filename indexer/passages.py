@@ -78,6 +78,8 @@ def lexical_document(entry: Entry) -> str:
 
 def cells(text: str) -> int:
     """Columns of a terminal that a text takes: two a Chinese character."""
+    if text.isascii():
+        return len(text)
     return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
 
 
