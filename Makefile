@@ -30,6 +30,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 test: lint  ## All checks and tests
 	$(BIN)/pytest -n auto --dist loadgroup
 	$(BIN)/python -m benchmarks.quality --check
+	$(BIN)/python -m benchmarks.grounding --check
 
 lint: $(INSTALLED)  ## ruff, mypy, the entries' rules, and whether the shipped vectors are those of the entries
 	$(BIN)/ruff format --check .
@@ -59,6 +60,7 @@ site-serve: site  ## The docs site at http://localhost:8000, made again when kb/
 
 bench: $(INSTALLED)  ## What is claimed about speed and quality, measured
 	$(BIN)/python -m benchmarks.quality
+	$(BIN)/python -m benchmarks.grounding
 	$(BIN)/python -m benchmarks.speed
 	$(BIN)/python -m benchmarks.kills
 	$(BIN)/python -m benchmarks.fuzz --seconds 20
@@ -70,7 +72,7 @@ transcripts: $(INSTALLED)  ## Run the README's transcripts again
 	$(BIN)/python -m benchmarks.transcripts
 
 constraints: $(INSTALLED)  ## Pin what is installed now as what is installed by `make test`
-	$(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
+	$(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//' | grep -v "^$(TEST_MODEL)" > constraints.txt
 
 clean:  ## Take away what was made
 	rm -rf $(VENV) build dist

@@ -16,7 +16,7 @@ import re2
 
 from assistant.invention import PRESCRIBES, invented_commands, invented_words
 from assistant.reply import Item, Sentence, Step
-from assistant.sources import Known, Sources
+from assistant.sources import CHANCE, Known, Sources
 from assistant.wording import (
     DISGUISE,
     OPPOSITE,
@@ -31,7 +31,7 @@ from assistant.wording import (
     visible,
 )
 from indexer import lexical
-from indexer.entry import Language
+from indexer.entry import FIXED_HEADINGS, Language
 
 FAULTS = ("citation", "uncited", "invented", "polarity", "link", "elsewhere")
 MAX_TEXT = 2000  # Of one item: a sentence of a model's has a few hundred characters, and a longer one is no sentence.
@@ -57,7 +57,7 @@ def check_step(part_id: str, number: int | None, why: str, sources: Sources) -> 
     """The faults of a step: what it points to, and the model's own sentence about it."""
     citation = part_id if number is None else f"{part_id}.{number}"
     faults = [Fault("citation", citation)] if "#" not in part_id or sources.cited(citation) is None else []
-    return faults + _check_words(why, [part_id], sources, OF_A_STEP)
+    return faults + _check_words(why, [part_id], sources, is_of_step=True)
 
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,39}")
@@ -74,7 +74,7 @@ def check_run(entry_id: str, file: str, values: Mapping[str, str], why: str, sou
         written = _NAME.fullmatch(name) and _VALUE.fullmatch(value) and "://" not in value
         if not written or not any(source.has(value) for source in known):
             faults.append(Fault("invented", shown))
-    return faults + _check_words(why, [entry_id], sources, OF_A_STEP)
+    return faults + _check_words(why, [entry_id], sources, is_of_step=True)
 
 
 def faults_of(item: Item, sources: Sources) -> list[Fault]:
@@ -91,7 +91,7 @@ def _cited_sources(citations: Sequence[str], sources: Sources) -> list[Known]:
     return [sources.known(id_) for id_ in ids if id_ in sources.entries]
 
 
-def _check_words(text: str, citations: Sequence[str], sources: Sources, times: float = 1.0) -> list[Fault]:
+def _check_words(text: str, citations: Sequence[str], sources: Sources, is_of_step: bool = False) -> list[Fault]:
     """The faults of a model's own words against what they cite."""
     if len(text) > MAX_TEXT:
         return [Fault("invented", text[:80])]
@@ -106,7 +106,7 @@ def _check_words(text: str, citations: Sequence[str], sources: Sources, times: f
     invented = (*invented_commands(text, cited), *invented_words(text, cited, sources.paste))
     faults += [Fault("invented", words) for words in invented]
     faults += _polarity(text, citations, cited, sources)
-    faults += _elsewhere(text, citations, sources, times) if cited else ()
+    faults += _elsewhere(text, citations, sources, is_of_step) if cited else ()
     return list(dict.fromkeys(faults))
 
 
@@ -208,26 +208,53 @@ def _part_texts(citations: Sequence[str], sources: Sources) -> str:
 
 # How much telling words must weigh more in another entry than in the cited one, by language. Set on the tuning answers.
 MARGINS: dict[Language, float] = {"en": 1.6, "zh": 1.5}
+PART_MARGINS: dict[Language, float] = {"en": 4.5, "zh": 3.0}  # The same for parts of entries.
 OF_THE_PASTE = 0.3  # What a word that the paste has too weighs: it may be cited for any entry.
-OF_A_STEP = 1.8  # A step prints the entry's own text, so its reason may be short and general.
+OF_A_STEP = 1.8  # How much wider for a step: it prints the entry's own text, so its reason may be short and general.
 
 
 def lead(text: str, citations: Sequence[str], sources: Sources) -> float:
     """How much more the telling words of a text weigh that another entry has than those that the cited ones have."""
     ids = {citation.partition("/")[0].partition("#")[0] for citation in citations}
-    rarity = sources.vocabulary.rarity
-    weights = {
-        term: rarity[term] * (OF_THE_PASTE if term in sources.paste.terms else 1.0)
-        for term in set(lexical.tokens(text))
-        if term in rarity
-    }
+    weights = _weights(text, sources.vocabulary.rarity, sources)
     own = sum(weights[term] for term in weights.keys() & frozenset().union(*(sources.terms(id_) for id_ in ids)))
     others = (shares for id_, shares in sources.vocabulary.shares.items() if id_ not in ids)
     best = max((sum(weight * shares.get(term, 0.0) for term, weight in weights.items()) for shares in others), default=0.0)
     return best - own
 
 
-def _elsewhere(text: str, citations: Sequence[str], sources: Sources, times: float) -> Iterator[Fault]:
-    """A text whose telling words are another entry's."""
-    if lead(text, citations, sources) > MARGINS[sources.language] * times:
+def part_lead(text: str, citations: Sequence[str], sources: Sources) -> float:
+    """The same for another part of an entry among the hits and the cited parts; 0 where a whole entry or a script is cited.
+
+    What the cited entries say of all their causes, in symptom or check, is no other part.
+    """
+    parts = {re.sub(r"\.\d+$", "", citation) for citation in citations}
+    if not parts <= sources.part_terms.keys():
+        return 0.0
+    weights = _weights(text, sources.vocabulary.part_rarity, sources)
+    own = sum(weights[term] for term in weights.keys() & frozenset().union(*(sources.part_terms[part] for part in parts)))
+    common = {f"{part.partition('#')[0]}#{id_}" for part in parts for id_ in FIXED_HEADINGS}
+    others = (terms for part, terms in sources.part_terms.items() if part not in parts | common)
+    if sources.language == "zh":  # Pairs of characters overlap, and what is not Chinese in a sentence is mostly the paste's.
+        terms_of_paste = sources.paste.terms
+        weights = {
+            term: weight * (CHANCE if term >= "\u3400" else 1.0)
+            for term, weight in weights.items()
+            if term not in terms_of_paste
+        }
+    return max((sum(weights[term] for term in weights.keys() & terms) for terms in others), default=0.0) - own
+
+
+def _weights(text: str, rarity: Mapping[str, float], sources: Sources) -> dict[str, float]:
+    """What each word of a text tells of where it is from."""
+    terms = lexical.tokens(text)
+    return {term: rarity[term] * (OF_THE_PASTE if term in sources.paste.terms else 1.0) for term in terms if term in rarity}
+
+
+def _elsewhere(text: str, citations: Sequence[str], sources: Sources, is_of_step: bool) -> Iterator[Fault]:
+    """A text whose telling words are another entry's, or another part's; a step's reason may speak of what comes after it."""
+    margin = MARGINS[sources.language] * (OF_A_STEP if is_of_step else 1.0)
+    if lead(text, citations, sources) > margin or (
+        not is_of_step and part_lead(text, citations, sources) > PART_MARGINS[sources.language]
+    ):
         yield Fault("elsewhere", text)

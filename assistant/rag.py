@@ -64,8 +64,9 @@ def write(
     shown = [heading(query, hits, index, language, tried(conversation, index.entries[hits[0].entry_id], language))]
     yield shown[0]
 
-    from assistant.reply import read_reply
+    from assistant.reply import BEGINS, read_reply
     from assistant.sources import Sources
+    from assistant.streaming import after_thinking
     from assistant.written import Written, written_blocks
 
     written, name, notice = Written(), "", ""
@@ -74,7 +75,8 @@ def write(
         name = writer.name
         sources = Sources(query, hits, index.entries, language)
         with closing(_pieces(query, composed, index, writer, conversation)) as pieces:
-            for block in written_blocks(read_reply(pieces), sources, index.entries, language, written):
+            items = read_reply(after_thinking(pieces, BEGINS))
+            for block in written_blocks(items, sources, index.entries, language, written):
                 shown.append(block)
                 yield block
     except GenerationError as error:

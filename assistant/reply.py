@@ -62,6 +62,8 @@ _LIST_MARK = re.compile(r"^\s*(?:[-*+•]|\d{1,2}[.)、])\s+")
 _HEADING = re.compile(
     r"\s*[#*_>\s]*(?:diagnosis|steps?|runs?|scripts?|诊断|步骤|运行|脚本)\s*[*_]*\s*[:：]?\s*[*_]*\s*$", re.IGNORECASE
 )
+# What a reply begins with; what a model thinks before it is not for readers.
+BEGINS = re.compile(r"[\s#*_>]*(?:diagnosis|诊断)\s*[*_]*\s*[:：\n]", re.IGNORECASE)
 _STEP = re.compile(rf"{_MARK}({_SLUG}#[a-z0-9-]+)(?:[.#](\d{{1,2}}))?{_AFTER}(.*)", re.DOTALL)
 _RUN = re.compile(
     rf"{_MARK}(?:kbask run )?({_SLUG})/([\w-]+)(?:\.py)?(?![\w.]){_AFTER}((?:\s*[\w-]+=(?:\"[^\"]*\"|\S+))*)\s*(.*)", re.DOTALL

@@ -26,7 +26,7 @@ from assistant.wording import (
     visible,
 )
 from indexer import lexical
-from indexer.entry import LANGUAGES, Entry, Language, Page, outside_fences, read_text
+from indexer.entry import LANGUAGES, Entry, Language, Page, Part, outside_fences, read_text
 from indexer.errors import EntryError
 from indexer.query import Query
 from indexer.ranking import Hit
@@ -122,6 +122,7 @@ class Sources:
         self._all = entries
         self._known: dict[str, Known] = {}
         self._terms: dict[str, frozenset[str]] = {}
+        self._english: dict[str, dict[str, frozenset[str]]] = {}
 
     def known(self, entry_id: str) -> Known:
         """What an entry among the hits vouches for."""
@@ -160,9 +161,25 @@ class Sources:
         if entry_id not in self._terms:
             own = self.vocabulary.terms[entry_id] | self.vocabulary.asked[entry_id]
             if self.language != "en":
-                own |= _terms(_page_texts(self.entries[entry_id].pages["en"]))
+                page = self.entries[entry_id].pages["en"]
+                own = own.union(_terms((page.title, page.summary)), *self._english_parts(entry_id).values())
             self._terms[entry_id] = own
         return self._terms[entry_id]
+
+    @cached_property
+    def part_terms(self) -> dict[str, frozenset[str]]:
+        """The tokens of each part of the hits' entries by what cites it, in Chinese with those of the English part."""
+        found = {}
+        for id_ in self.entries:
+            english = self._english_parts(id_) if self.language != "en" else {}
+            for part_id, own in self.vocabulary.parts[id_].items():
+                found[f"{id_}#{part_id}"] = own | english.get(part_id, frozenset())
+        return found
+
+    def _english_parts(self, entry_id: str) -> dict[str, frozenset[str]]:
+        if entry_id not in self._english:
+            self._english[entry_id] = {part.id: _terms(_part_texts(part)) for part in self.entries[entry_id].pages["en"].parts}
+        return self._english[entry_id]
 
     @cached_property
     def vocabulary(self) -> _Vocabulary:
@@ -170,22 +187,36 @@ class Sources:
 
 
 class _Vocabulary:
-    """The tokens of every entry's page in one language, and of its asks; how telling each is, by how few entries have it.
+    """The tokens of every entry's page in one language, of its parts, and of its asks; how telling each is, by how few have it.
 
-    With the asks a plain word is not rare merely because few pages use it.
+    With the asks a plain word is not rare merely because few pages use it; parts are enough to tell without.
     """
 
     def __init__(self, entries: Mapping[str, Entry], language: Language) -> None:
         pages = {id_: entry.pages[language] for id_, entry in entries.items()}
-        counted = {id_: Counter(lexical.tokens("\n".join(_page_texts(page)))) for id_, page in pages.items()}
+        # Each text is read once: nothing here takes longer.
+        read = {
+            id_: [(part.id, lexical.tokens("\n".join(_part_texts(part)))) for part in page.parts] for id_, page in pages.items()
+        }
+        counted = {id_: Counter(lexical.tokens(f"{page.title}\n{page.summary}")) for id_, page in pages.items()}
+        for id_, parts in read.items():
+            for _, found in parts:
+                counted[id_].update(found)
         self.terms = {id_: frozenset(terms) for id_, terms in counted.items()}
+        self.parts = {id_: {part_id: frozenset(found) for part_id, found in parts if part_id} for id_, parts in read.items()}
         self.shares = {
             id_: {term: CHANCE if count == 1 and term >= "\u3400" else 1.0 for term, count in terms.items()}
             for id_, terms in counted.items()
         }
         self.asked = {id_: _terms(page.asks) for id_, page in pages.items()}
-        counts = Counter(term for id_ in pages for term in self.terms[id_] | self.asked[id_])
-        self.rarity = {term: math.log(1 + (len(pages) - count + 0.5) / (count + 0.5)) for term, count in counts.items()}
+        self.rarity = _rarity([self.terms[id_] | self.asked[id_] for id_ in pages])
+        self.part_rarity = _rarity([terms for parts in self.parts.values() for terms in parts.values()])
+
+
+def _rarity(texts: Sequence[frozenset[str]]) -> dict[str, float]:
+    """How telling each term is, by how few of the texts have it."""
+    counts = Counter(term for terms in texts for term in terms)
+    return {term: math.log(1 + (len(texts) - count + 0.5) / (count + 0.5)) for term, count in counts.items()}
 
 
 def _terms(texts: Iterable[str]) -> frozenset[str]:
@@ -206,8 +237,11 @@ def _page_texts(page: Page) -> Iterator[str]:
     yield page.title
     yield page.summary
     for part in page.parts:
-        yield part.heading
-        yield part.text
+        yield from _part_texts(part)
+
+
+def _part_texts(part: Part) -> tuple[str, str]:
+    return part.heading, part.text
 
 
 CHANCE = 0.7  # What a pair of Chinese characters weighs that stands once on a page: most straddle two words.

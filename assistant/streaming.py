@@ -97,6 +97,23 @@ def without_thinking(pieces: Iterable[str]) -> Iterator[str]:
         yield waiting
 
 
+def after_thinking(pieces: Iterable[str], begins: re.Pattern[str]) -> Iterator[str]:
+    """A reply without the thinking that its prompt opened: without what stands before a `</think>` that had no `<think>`.
+
+    What begins as an answer does is passed on piece by piece. Anything else is kept back until that tag, and thrown away there,
+    or told when the reply has ended without one.
+    """
+    rest = iter(pieces)
+    waiting = ""
+    for piece in rest:
+        before, tag, after = (waiting + piece).partition("</think>")
+        waiting = after if tag else before
+        if tag or begins.match(waiting):
+            break
+    yield waiting
+    yield from rest
+
+
 def until_stop(pieces: Iterable[str], stop: Sequence[str]) -> Iterator[str]:
     """The pieces up to the first stop word, however it is cut into pieces."""
     words = [word for word in stop if word]

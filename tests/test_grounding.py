@@ -220,6 +220,21 @@ def test_advice_of_another_entry_is_told_from_that_of_the_cited_one(text: str, k
     assert "elsewhere" in kinds(text, known)
 
 
+@pytest.mark.parametrize(
+    ("text", "right", "wrong"),
+    [
+        ("The answers are cut off by max_length, so no label is left in these rows.", "labels-masked", "not-leakage"),
+        ("Set overlap_comm to false for a run, or install a newer DeepSpeed.", "deepspeed-gradients", "labels-masked"),
+        ("V100没有bf16，要让可训练的权重保持float32。", "half-precision", "labels-masked"),
+    ],
+)
+def test_a_claim_is_told_from_what_another_part_of_its_entry_says(text: str, right: str, wrong: str, make: Make) -> None:
+    known = make("zh" if "没" in text else "en")
+    assert not kinds(text, known, f"loss-zero-sft#{right}.1")
+    assert not kinds(text, known, f"loss-zero-sft#{right}", f"loss-zero-sft#{wrong}")
+    assert kinds(text, known, f"loss-zero-sft#{wrong}.1") == {"elsewhere"}
+
+
 def test_a_step_has_to_be_there_and_its_reason_true(known: Sources) -> None:
     assert not check_step(HALF, 3, "Your cards are newer.", known)
     assert not check_step(HALF, None, "", known)
