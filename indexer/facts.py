@@ -11,9 +11,13 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+import re2
+
 from indexer.denoise import Line
 from indexer.reading import RawLine
 
+# In most logs no value is 0 or nan: then there is nothing to say of any, and no report need be read.
+ZERO_OR_NAN = re2.compile(r"(?i)[:=│]\s{0,30}['\"\[(]{0,2}[-+]?(?:nan|(?:0+\.?0*|\.0+)(?:e|[^0-9.]|$))")
 MAY_HAVE = ("loss", "lr", "learning", "norm")
 VALUE = re.compile(
     r"(?<![\w-])(?:lm |(?:train[/_]){1,2}(?=[^\n]{0,60}\d$)|train[/_])?(?P<name>loss|learning[ _]rate|lr|grad[ _]norm|gnorm)"
@@ -33,7 +37,7 @@ SHARE = 0.1  # Fewer zeros than this between other values are small numbers, rou
 
 def fact_lines(raw: Sequence[RawLine], sentence: str, is_log: bool) -> Iterator[Line]:
     """What the lines say together; metrics only where a program printed them."""
-    if is_log:
+    if is_log and any(ZERO_OR_NAN.search(text) for text, _ in raw):
         yield from metric_lines(raw)
     yield from loop_lines(raw)
     yield from said_lines(sentence)

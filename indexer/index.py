@@ -9,7 +9,7 @@ import contextlib
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import compress
 from pathlib import Path
@@ -24,7 +24,7 @@ from indexer.foreign import Names, kept_names
 from indexer.lexical import Bm25, Counts, count, without_chance_pairs
 from indexer.passages import Passage, embedded_texts, lexical_document, passages
 from indexer.query import Query
-from indexer.ranking import Evidence, Hit, probability, rank, read_constants
+from indexer.ranking import Evidence, Hit, is_clear, probability, rank, read_constants
 from indexer.signatures import Match, SignatureSet
 from indexer.storage import Files
 
@@ -194,6 +194,11 @@ class Index:
 
     def evidence(self, query: Query) -> Evidence:
         """What each signal says of each entry; the query is embedded only where no signature decides."""
+        found = self._evidence_of_words(query)
+        return found if found.is_decided else replace(found, dense=self._likeness(query.search_text))
+
+    def _evidence_of_words(self, query: Query) -> Evidence:
+        """The same without vectors."""
         found = self._signatures.match(query.lines)
         strong = {match.entry_id for match in found if not match.signature.weak}
         # Where an entry's own message is there, and is nobody else's consequence, the background cannot change the answer.
@@ -203,14 +208,13 @@ class Index:
         for match in found:
             matches.setdefault(match.entry_id, []).append(match)
         terms = lexical.tokens(query.search_text)
-        decided = any(not match.signature.weak for found in matches.values() for match in found)
         return Evidence(
             entry_ids=tuple(self.entries),
             background_ids=tuple(self.background),
             matches=matches,
             yields_to={entry.id: entry.yields_to for entry in self.entries.values()},
             bm25=self._bm25.scores(terms),
-            dense=None if decided else self._likeness(query.search_text),
+            dense=None,
             is_log=query.is_log,
             field=self._bm25.field(terms),
             foreign=len(self._foreign.in_text(query.topic_text)),
@@ -218,11 +222,14 @@ class Index:
 
     def search(self, query: Query, top: int = 5) -> list[Hit]:
         """The `top` best entries for a query, best first, one hit an entry."""
-        evidence = self.evidence(query)
+        evidence = self._evidence_of_words(query)
+        ranking = rank(evidence, self.constants)
+        if not evidence.is_decided and not is_clear(ranking, self.constants):
+            ranking = rank(replace(evidence, dense=self._likeness(query.search_text)), self.constants)
         # Which cause it is, the user's own words tell; those of a log are the program's, and its signatures name causes.
         terms = set(lexical.tokens(query.sentence))
         hits = []
-        for place, ranked in enumerate(rank(evidence, self.constants)[:top]):
+        for place, ranked in enumerate(ranking[:top]):
             entry = self.entries[ranked.entry_id]
             found = self._passages(entry)
             closeness = self._closeness(entry, terms) if terms and place == 0 else {}

@@ -93,6 +93,7 @@ def stage(
         pages, nav = make_pages(library, own, command_line[language])
         count += len(pages)
         tree = {page.path: page.text.encode() for page in pages} | _entry_files(library)
+        tree |= {f"about/{path.name}": read_bytes(path, MAX_FILE) for path in sorted((root / "kb" / "about").glob("*.png"))}
         others = [(page.address, page.title, page.body) for page in pages if "entry" not in page.fields]
         tree["data/search.json"] = search_data(list(entries.values()), others, language)
         tree |= machine_files(libraries, pages, language, site_url)

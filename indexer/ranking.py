@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from indexer.errors import KbaskError
@@ -37,12 +37,14 @@ MAX_FIELD = 1.5
 @dataclass(frozen=True)
 class Constants:
     """What ranking is tuned by: the weight of each feature and the intercept, with vectors and without; the confidence from
-    which on a question is answered; how near a second entry must be to be named as not told apart."""
+    which on a question is answered; how near a second entry must be to be named as not told apart; between which confidences by
+    words alone vectors are looked at."""
 
     both: dict[str, float]
     words: dict[str, float]
     threshold: float
     undecided: float
+    open_between: tuple[float, float]
 
 
 def read_constants(path: Path = CONSTANTS_FILE) -> Constants:
@@ -92,6 +94,11 @@ class Evidence:
     field: float = 0.0
     foreign: int = 0
 
+    @property
+    def is_decided(self) -> bool:
+        """Whether a message that only one problem prints was found."""
+        return any(not match.signature.weak for found in self.matches.values() for match in found)
+
 
 @dataclass(frozen=True)
 class Ranked:
@@ -107,10 +114,21 @@ class Ranked:
 
 
 def rank(evidence: Evidence, constants: Constants) -> list[Ranked]:
-    """Every entry, best first."""
+    """Every entry, best first; vectors count only where words alone leave it open."""
+    by_words = _ranked(replace(evidence, dense=None), constants.words)
+    return by_words if evidence.dense is None or is_clear(by_words, constants) else _ranked(evidence, constants.both)
+
+
+def is_clear(by_words: Sequence[Ranked], constants: Constants) -> bool:
+    """Whether a ranking by words alone needs no vectors, which take most of a question's time."""
+    low, high = constants.open_between
+    return not by_words or not low <= probability(by_words[0].score) < high
+
+
+def _ranked(evidence: Evidence, weights: dict[str, float]) -> list[Ranked]:
+    """Every entry by these weights, best first."""
     if not evidence.entry_ids:
         return []
-    weights = constants.words if evidence.dense is None else constants.both
     yielded = yields(evidence)
     rows = features(evidence, yielded)
     scores = [weights["intercept"] + sum(weights[name] * value for name, value in row.items()) for row in rows]
