@@ -17,6 +17,7 @@ import click
 
 from assistant.cli_authors import AUTHORS
 from assistant.cli_llm import llm
+from assistant.cli_serve import serve
 from assistant.console import (
     ENVIRONMENT,
     NO_ENTRY_FITS,
@@ -415,7 +416,7 @@ def plain(value: Any) -> Any:
     return value if value is None or isinstance(value, (int, str)) else str(value)
 
 
-for command in (*AUTHORS, llm):
+for command in (*AUTHORS, llm, serve):
     kbask.add_command(command)
 
 

@@ -36,6 +36,32 @@ def test_this_was_not_it_goes_through_every_cause_and_then_says_so(index: Index,
     assert [block.kind for block in last.blocks[:2]] == ["head", "notice"]
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "This was not it.",
+        "that's not it",
+        "No, it didn't help!",
+        "What else?",
+        "next",
+        "不是这个原因。",
+        "试过了，没用",
+        "还有别的原因吗？",
+    ],
+)
+def test_turning_an_answer_down_changes_nothing_of_what_was_reported(words: str) -> None:
+    report = REPORTS["a log"]
+    assert whole_query(words, [Turn(report, "…")]) == whole_query(report)
+    assert whole_query(words, [Turn(report, "…"), Turn(words, "…")]) == whole_query(report)
+
+
+@pytest.mark.parametrize(
+    "words", ["that is not it, grad_norm is fine", "no luck with bf16", "next step prints nan", "不是这个原因，grad_norm 正常"]
+)
+def test_turning_an_answer_down_with_a_reason_is_heard(words: str) -> None:
+    assert whole_query(words, [Turn(REPORTS["a log"], "…")]).sentence == words
+
+
 def test_a_new_log_is_a_new_report(index: Index) -> None:
     conversation = [Turn(REPORTS["a question"], "…")]
     ecc = "[rank3]: RuntimeError: CUDA error: uncorrectable ECC error encountered"

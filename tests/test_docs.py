@@ -13,7 +13,7 @@ from benchmarks.transcripts import printed
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-TRANSCRIPTS = re.findall(r"```console\n\$ (kbask [^\n]+)\n(.*?)```", README, re.DOTALL)
+TRANSCRIPTS = re.findall(r"```console\n\$ ((?:kbask|python) [^\n]+)\n(.*?)```", README, re.DOTALL)
 
 
 @pytest.mark.parametrize("command", sorted(group.commands))

@@ -30,6 +30,8 @@ def test_the_wheel_holds_the_entries_and_nothing_compiled(built: Path) -> None:
     names = zipfile.ZipFile(next(built.glob("*.whl"))).namelist()
     assert "indexer/kb/entries/numerics/loss-zero-sft/index.zh.md" in names
     assert "indexer/data/vectors.npz" in names
+    assert {"assistant/openapi.yaml", "assistant/page/index.html", "assistant/page/page.js"} <= set(names)
+    assert {"assistant/page/kbask.css", "assistant/page/mark.svg", "assistant/page/favicon.svg"} <= set(names)
     assert not any("__pycache__" in name or ".ruff_cache" in name for name in names)
     assert {name.split("/")[0] for name in names if not name.split("/")[0].endswith(".dist-info")} == {"indexer", "assistant"}
 
@@ -37,7 +39,14 @@ def test_the_wheel_holds_the_entries_and_nothing_compiled(built: Path) -> None:
 def test_the_sdist_holds_what_the_tests_need(built: Path) -> None:
     with tarfile.open(next(built.glob("*.tar.gz"))) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert {"tests/test_package.py", "mkdocs.yml", "Makefile", "LICENSE", "kb/entries/catalogue.yaml"} <= names
+    assert {
+        "tests/test_package.py",
+        "mkdocs.yml",
+        "Makefile",
+        "LICENSE",
+        "kb/entries/catalogue.yaml",
+        "deploy/nginx.conf",
+    } <= names
 
 
 def test_the_installed_tool_answers_from_any_folder(built: Path, tmp_path: Path) -> None:
