@@ -62,6 +62,7 @@ bench: $(INSTALLED)  ## What is claimed about speed and quality, measured
 	$(BIN)/python -m benchmarks.quality
 	$(BIN)/python -m benchmarks.grounding
 	$(BIN)/python -m benchmarks.speed
+	$(BIN)/python -m benchmarks.load
 	$(BIN)/python -m benchmarks.kills
 	$(BIN)/python -m benchmarks.fuzz --seconds 20
 

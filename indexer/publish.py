@@ -27,13 +27,8 @@ from indexer.pages import Library, Page, Planned, Section, address_name, entry_p
 Files = dict[str, bytes]
 LIST = "staged.json"  # In the build folder: what the last staging wrote, which alone may be taken away.
 MAX_FILE = 5_000_000
-ABOUT_FIRST = (
-    "terminal",
-    "models",
-    "how-it-works",
-    "write-an-entry",
-    "machines",
-)  # The other pages about the site come after these.
+# The other pages about the site come after these.
+ABOUT_FIRST = ("terminal", "serve", "models", "how-it-works", "write-an-entry", "machines")
 
 
 @dataclass(frozen=True)
