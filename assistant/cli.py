@@ -172,7 +172,7 @@ def ask(words: tuple[str, ...], full: bool, explain: bool, show_prompt: bool, as
         print_prompt(query, index, language, model, config.top)
         return
     if full:
-        found = answer(query, index, language, config.top, full)
+        found = answer(query, index, language, config.top, "entry")
         if not as_json:
             print_markdown(found.text)
     else:

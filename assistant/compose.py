@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
+from typing import Literal
 
 from assistant.answer import Answer, Block, Citation, SnippetCall
 from indexer.background import Background
@@ -35,9 +36,9 @@ WORDS: dict[Language, dict[str, str]] = {
         "follows": "What follows from it in the same input: {ids}",
         "undecided": "Not told apart from {other}. {look}",
         "more_steps": "{count} more steps in `kbask show {id}`",
-        "begin": "Begin with", "written": "Written by",
+        "begin": "First:", "written": "Written by",
         "by_model": "{model}, checked; steps and commands are the entries' own words",
-        "all_tried": "Every cause of this entry has been gone through; none is left to try.",
+        "all_tried": "Every cause of this entry has been turned down. Paste what the run says now, and ask again.",
     },
     "zh": {
         "sure": "把握 {percent}%", "message": "输入里有", "at_line": "第 {line} 行",
@@ -52,37 +53,47 @@ WORDS: dict[Language, dict[str, str]] = {
         "follows": "同一份输入里由它引起的：{ids}",
         "undecided": "和 {other} 还分不清。{look}",
         "more_steps": "另有 {count} 步，见 `kbask show {id}`",
-        "begin": "第一步：", "written": "执笔",
-        "by_model": "{model}，逐句核对过；步骤和命令是条目原文",
-        "all_tried": "这个条目的原因都看过一遍了，没有剩下的。",
+        "begin": "第一步：", "written": "作者",
+        "by_model": "{model} 撰写，逐句核对过；步骤和命令是条目原文",
+        "all_tried": "这个条目的原因都排除了。请贴出现在的报错或日志再问一次。",
     },
 }  # fmt: skip
 
 
+Detail = Literal["short", "cause", "entry"]  # What fits a terminal of 80 columns and 30 lines; a cause whole; all of it.
+
+
 def compose(
-    query: Query, hits: list[Hit], index: Index, language: Language, full: bool = False, tried: Collection[str] = ()
+    query: Query,
+    hits: list[Hit],
+    index: Index,
+    language: Language,
+    detail: Detail = "short",
+    tried: Collection[str] = (),
+    asked_about: Collection[str] = (),
 ) -> Answer:
-    """The answer of the best hit's entry, of what was not `tried` (ids of parts) where there is such a cause; short enough for
-    a terminal of 80 columns and 30 lines, or with `full` all of it."""
+    """The answer of the best hit's entry: of the cause that fits best, among those that were not `tried` (ids of parts); of one
+    that is `asked_about`, whatever words that takes."""
     entries = index.entries
     entry = entries[hits[0].entry_id]
     causes = fitting_causes(entry, hits[0], language)
-    left = [part for part in causes if part.id not in tried]
+    left = sorted((part for part in causes if part.id not in tried), key=lambda part: part.id not in asked_about)
     calls = snippet_calls(entry, entries, language)
     head = Block("head", "\n\n".join(_head(query, hits, index, language)))
-    foot = Block("foot", _foot(entry, calls, hits, language, full))
-    if full:
+    foot = Block("foot", _foot(entry, calls, hits, language, full=detail == "entry"))
+    if detail == "entry":
         body = [f"{'#' * part.level} {part.heading}\n\n{part.text}".strip() for part in entry.pages[language].parts]
+    elif causes and not left:
+        body = []
+    elif entry.kind == "guide" and not tried:
+        body = _fitting_body(head, foot, lambda steps, others: _short_guide(entry, left, language, steps, others))
+    elif detail == "cause":
+        body = [f"## {left[0].heading}\n\n{left[0].text}", *_others(left[1:], language, ROOM[0][1])]
     else:
-        short = _short_guide if entry.kind == "guide" and not tried else _short_causes
-        room = SCREEN_ROWS + 1 - _screen_rows([head.text, foot.text])  # The last has no row after it.
-        for steps, others in ROOM:
-            body = short(entry, left or causes, language, steps, others)
-            if _screen_rows(body) <= room:
-                break
-    notices = [] if left or full else [Block("notice", WORDS[language]["all_tried"])]
-    shown = entry.pages[language].parts if full else tuple((left or causes)[:1])
-    sources = entry.references if full else _short_sources(entry)
+        body = _fitting_body(head, foot, lambda steps, others: _short_causes(entry, left, language, steps, others))
+    notices = [Block("notice", WORDS[language]["all_tried"])] if causes and not left and detail != "entry" else []
+    shown = entry.pages[language].parts if detail == "entry" else tuple(left[:1])
+    sources = entry.references if detail == "entry" else _short_sources(entry)
     return Answer(
         blocks=(head, *notices, *(Block("body", text) for text in body), foot),
         language=language,
@@ -95,6 +106,16 @@ def compose(
         ),
         snippets=tuple(calls),
     )
+
+
+def _fitting_body(head: Block, foot: Block, body: Callable[[int, int], list[str]]) -> list[str]:
+    """The longest body of steps and other causes that fits a screen with its head and foot, else the shortest."""
+    room = SCREEN_ROWS + 1 - _screen_rows([head.text, foot.text])  # The last has no row after it.
+    for steps, others in ROOM:
+        texts = body(steps, others)
+        if _screen_rows(texts) <= room:
+            break
+    return texts
 
 
 def heading(query: Query, hits: list[Hit], index: Index, language: Language, tried: Collection[str] = ()) -> Block:
@@ -294,12 +315,17 @@ def _short_steps(steps: tuple[str, ...], entry: Entry, language: Language, rows:
 def _short_causes(entry: Entry, causes: list[Part], language: Language, rows: int, others: int) -> list[str]:
     first = causes[0]
     steps = "\n".join(_short_steps(first.steps, entry, language, rows))
-    blocks = [f"## {first.heading}\n{_cut(first_sentence(first.intro), 2 * COLUMNS)}\n{steps}"]
-    if causes[1:]:
-        blocks.append(
-            "\n".join([f"**{WORDS[language]['causes']}**", *(f"- {part.heading}" for part in causes[1 : others + 1])])
-        )
-    return blocks
+    return [
+        f"## {first.heading}\n{_cut(first_sentence(first.intro), 2 * COLUMNS)}\n{steps}",
+        *_others(causes[1:], language, others),
+    ]
+
+
+def _others(causes: list[Part], language: Language, count: int) -> list[str]:
+    """The next causes by name; nothing where there are none."""
+    return (
+        ["\n".join([f"**{WORDS[language]['causes']}**", *(f"- {part.heading}" for part in causes[:count])])] if causes else []
+    )
 
 
 def _short_guide(entry: Entry, parts: list[Part], language: Language, rows: int, others: int) -> list[str]:

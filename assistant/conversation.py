@@ -7,8 +7,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from indexer.entry import Entry, Language
+from indexer.entry import LANGUAGES, Entry
 from indexer.query import Query
+
+
+QUESTION = re.compile(
+    r"[?？吗呢]\s*$|^\s*(?:why|what|how|which|when|where|who|is|are|do|does|can|should)\b|^\s*(?:为什么|怎么|什么|哪|谁)",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -30,21 +36,57 @@ REJECTION = re.compile(
 )
 
 
-def whole_query(text: str, conversation: Sequence[Turn] = ()) -> Query:
-    """The query of a text; that of a follow-up keeps the report which the conversation is about. A log is a new report."""
-    query = Query.from_text(text)
-    if not conversation or (query.is_log and query.error_lines):
-        return query
-    report = "\n".join(turn.question for turn in conversation if not REJECTION.fullmatch(turn.question.strip()))
-    question = "" if REJECTION.fullmatch(text.strip()) else text
-    return Query.read(io.BytesIO(report.encode("utf-8", errors="replace")), question)
+@dataclass(frozen=True)
+class Conversation:
+    """The turns before, and what is asked now."""
+
+    turns: tuple[Turn, ...] = ()
+    text: str = ""
+
+    @property
+    def is_rejection(self) -> bool:
+        """Whether the last answer is turned down, and nothing else said."""
+        return bool(self.turns) and _is_rejection(self.text)
+
+    @property
+    def turned_down(self) -> tuple[str, ...]:
+        """The answers that the words right after them turned down."""
+        following = [*(turn.question for turn in self.turns[1:]), self.text]
+        return tuple(turn.answer for turn, words in zip(self.turns, following, strict=False) if _is_rejection(words))
+
+    def query(self) -> Query:
+        """What is asked now; a follow-up keeps the report that it is about, from the last log on. A log is a new report."""
+        query = Query.from_text(self.text)
+        if not self.turns or _is_report(query):
+            return query
+        questions = [turn.question for turn in self.turns]
+        last = next((place for place in range(len(questions) - 1, 0, -1) if _is_report(Query.from_text(questions[place]))), 0)
+        report = "\n".join(words for words in questions[last:] if not _is_rejection(words))
+        question = "" if self.is_rejection else self.text
+        return Query.read(io.BytesIO(report.encode("utf-8", errors="replace")), question)
+
+    def tried(self, entry: Entry) -> set[str]:
+        """Ids of the entry's causes in answers that were turned down."""
+        return _causes_in(self.turned_down, entry)
+
+    def asked_about(self, entry: Entry) -> set[str]:
+        """Ids of the entry's causes in the last answer, where its reader asks about it and tells nothing new."""
+        return _causes_in([turn.answer for turn in self.turns[-1:]], entry) if QUESTION.search(self.text) else set()
 
 
-def tried(conversation: Sequence[Turn], entry: Entry, language: Language) -> set[str]:
-    """Ids of the entry's parts that an earlier answer showed: by heading where it is composed, by id where it is cited."""
-    answers = [f"{turn.answer}\n" for turn in conversation]
+def _causes_in(answers: Sequence[str], entry: Entry) -> set[str]:
+    """Ids of the causes that answers show: by heading where they are composed, by id where they cite."""
     return {
         part.id
+        for language in LANGUAGES
         for part in entry.causes(language)
-        if any(f"## {part.heading}\n" in answer or f"[{entry.id}#{part.id}" in answer for answer in answers)
+        if any(f"## {part.heading}\n" in f"{answer}\n" or f"[{entry.id}#{part.id}" in answer for answer in answers)
     }
+
+
+def _is_rejection(words: str) -> bool:
+    return bool(REJECTION.fullmatch(words.strip()))
+
+
+def _is_report(query: Query) -> bool:
+    return query.is_log and bool(query.error_lines)

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from assistant.answer import Answer, Block, hits_to_json, query_to_json
-from assistant.conversation import whole_query
+from assistant.conversation import Conversation
 from assistant.http_html import to_html
 from assistant.http_requests import Asked
-from assistant.rag import answer, write
+from assistant.rag import answer, question_of, write
 from indexer.entry import Language
 from indexer.index import Index
 from indexer.query import MAX_ERROR_LENGTH, Query
@@ -34,8 +34,9 @@ class Event(NamedTuple):
 
 def compose(asked: Asked, index: Index) -> dict[str, Any]:
     """The whole answer without a model."""
-    query = whole_query(asked.text, asked.conversation)
-    found = answer(query, index, _language(asked, query), asked.top, conversation=asked.conversation)
+    conversation = Conversation(asked.conversation, asked.text)
+    query = question_of(conversation, index)
+    found = answer(query, index, _language(asked, query), asked.top, "cause", conversation)
     return answer_json(found, query, index)
 
 
@@ -50,13 +51,14 @@ def events_of(whole: dict[str, Any]) -> Iterator[Event]:
 
 def tell(asked: Asked, index: Index, model: Callable[[], Model]) -> Iterator[Event]:
     """The events of an answer that a model writes, as they come. Closing the iterator stops the writing."""
-    query = whole_query(asked.text, asked.conversation)
+    conversation = Conversation(asked.conversation, asked.text)
+    query = question_of(conversation, index)
     language = _language(asked, query)
     yield Event("understood", {"language": language, "query": query_to_json(query), "lines": lines_that_matter(query)})
     # Searched for here too, so that the entries are there while the model is still silent.
     yield Event("hits", {"hits": hits_to_json(index.search(query, asked.top), index.entries, language)})
     known, number = frozenset(index.entries), 0
-    with contextlib.closing(write(query, index, language, model, asked.top, asked.conversation)) as blocks:
+    with contextlib.closing(write(query, index, language, model, asked.top, "cause", conversation)) as blocks:
         while True:
             try:
                 block = next(blocks)
@@ -69,7 +71,7 @@ def tell(asked: Asked, index: Index, model: Callable[[], Model]) -> Iterator[Eve
 
 def search(asked: Asked, index: Index) -> dict[str, Any]:
     """What was understood, and the entries found."""
-    query = whole_query(asked.text)
+    query = Query.from_text(asked.text)
     hits = hits_to_json(index.search(query, asked.top), index.entries, _language(asked, query))
     return {"query": query_to_json(query), "hits": hits}
 

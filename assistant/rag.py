@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from assistant.answer import Answer, Block
-from assistant.compose import abstain, compose, footer, heading
-from assistant.conversation import Turn, tried
+from assistant.compose import Detail, abstain, compose, footer, heading
+from assistant.conversation import Conversation
 from indexer.entry import Language
 from indexer.errors import GenerationError
 from indexer.index import Index
@@ -23,24 +23,46 @@ NOTICES: dict[Language, dict[str, str]] = {
     "en": {
         "failed": "No model wrote this: {reason}",
         "broke_off": "The model broke off: {reason}",
-        "rejected": "What {model} wrote did not hold against the entries; this is the entry's own answer.",
+        "rejected": "Too little of what {model} wrote holds against the entries; below is the entry's own answer.",
+        "doubted": "{model} finds that this entry does not fit your report. Below is the entry's own answer: compare it.",
     },
     "zh": {
-        "failed": "这份回答没有经过模型：{reason}",
+        "failed": "这份回答不是模型写的：{reason}",
         "broke_off": "模型没有写完：{reason}",
-        "rejected": "{model} 写的内容在条目里站不住脚，下面是条目自己的答案。",
+        "rejected": "{model} 写的内容大多在条目里找不到依据，下面是条目自己的答案。",
+        "doubted": "{model} 认为这个条目和你的报告对不上。下面是条目自己的答案，请自行比对。",
     },
 }
 
 
+NOTHING_BEFORE = Conversation()
+
+
+def question_of(conversation: Conversation, index: Index) -> Query:
+    """What a conversation asks now: a follow-up about the same report, unless its own words are another entry's."""
+    query = conversation.query()
+    if not conversation.turns or conversation.is_rejection:
+        return query
+    alone = Query.from_text(conversation.text)
+    found = [index.search(one, 1) for one in (alone, query)]
+    sure = bool(found[0]) and found[0][0].confidence >= index.constants.threshold
+    return alone if sure and found[0][0].entry_id != found[1][0].entry_id else query
+
+
 def answer(
-    query: Query, index: Index, language: Language, top: int = 5, full: bool = False, conversation: Sequence[Turn] = ()
+    query: Query,
+    index: Index,
+    language: Language,
+    top: int = 5,
+    detail: Detail = "short",
+    conversation: Conversation = NOTHING_BEFORE,
 ) -> Answer:
-    """Search, then compose from the best entry what was not tried yet, or abstain where the evidence is too weak."""
+    """Search, then compose from the best entry what was not turned down, or abstain where the evidence is too weak."""
     hits = index.search(query, top)
     if not hits or hits[0].confidence < index.constants.threshold:
         return abstain(hits, index, language)
-    return compose(query, hits, index, language, full, tried(conversation, index.entries[hits[0].entry_id], language))
+    entry = index.entries[hits[0].entry_id]
+    return compose(query, hits, index, language, detail, conversation.tried(entry), conversation.asked_about(entry))
 
 
 def write(
@@ -49,19 +71,22 @@ def write(
     language: Language,
     model: Callable[[], Model] | None,
     top: int = 5,
-    conversation: Sequence[Turn] = (),
+    detail: Detail = "short",
+    conversation: Conversation = NOTHING_BEFORE,
 ) -> Generator[Block, None, Answer]:
     """The same with a model that explains and chooses: blocks as they pass the checks; returns the answer whole.
 
-    `model` is called when the head is out, as it may have to load first. Where the evidence is too weak it is not asked; where
-    it fails, or too little of what it wrote passes, the entry's own answer follows. Closing the generator stops the writing.
+    `model` is called when the head is out, as it may have to load first. Where the evidence is too weak, or every cause was
+    turned down, it is not asked; where it fails, or too little of what it wrote passes, the entry's own answer follows. Closing
+    the generator stops the writing.
     """
-    composed = answer(query, index, language, top, conversation=conversation)
-    if model is None or not composed.answered:
+    composed = answer(query, index, language, top, detail, conversation)
+    if model is None or not any(block.kind == "body" for block in composed.blocks) or not composed.answered:
         yield from composed.blocks
         return composed
     hits = list(composed.hits)
-    shown = [heading(query, hits, index, language, tried(conversation, index.entries[hits[0].entry_id], language))]
+    tried = conversation.tried(index.entries[hits[0].entry_id])
+    shown = [heading(query, hits, index, language, tried)]
     yield shown[0]
 
     from assistant.reply import BEGINS, read_reply
@@ -76,7 +101,7 @@ def write(
         sources = Sources(query, hits, index.entries, language)
         with closing(_pieces(query, composed, index, writer, conversation)) as pieces:
             items = read_reply(after_thinking(pieces, BEGINS))
-            for block in written_blocks(items, sources, index.entries, language, written):
+            for block in written_blocks(items, sources, index.entries, language, written, tried):
                 shown.append(block)
                 yield block
     except GenerationError as error:
@@ -84,7 +109,8 @@ def write(
     if written.is_enough:
         rest = [*([Block("notice", notice)] if notice else []), footer(hits, index, language, name)]
     else:
-        notice = notice or NOTICES[language]["rejected"].format(model=name)
+        kind = "doubted" if written.doubts else "rejected"
+        notice = notice or NOTICES[language][kind].format(model=name)
         rest = [Block("notice", notice), *(block for block in composed.blocks if block.kind != "head")]
     yield from rest
     blocks = (*shown, *rest)
@@ -94,7 +120,7 @@ def write(
 
 
 def prompt(
-    query: Query, found: Answer, index: Index, model: Model, conversation: Sequence[Turn] = ()
+    query: Query, found: Answer, index: Index, model: Model, conversation: Conversation = NOTHING_BEFORE
 ) -> tuple[list[Message], dict[str, str]]:
     """Exactly what is sent to a model, and what was taken out of it: before anything goes to another host, what tells whom it
     is from. Raises GenerationError where not even one excerpt fits."""
@@ -109,7 +135,7 @@ def prompt(
     return [*sent[:-1], {"role": "user", "content": content}], dict(taken)
 
 
-def _pieces(query: Query, found: Answer, index: Index, model: Model, conversation: Sequence[Turn]) -> Generator[str]:
+def _pieces(query: Query, found: Answer, index: Index, model: Model, conversation: Conversation) -> Generator[str]:
     """What the model writes, with what was taken out of the prompt put back."""
     from assistant.privacy import restore
 

@@ -71,6 +71,7 @@ _RUN = re.compile(
 _VALUE = re.compile(r"([\w-]+)=(?:\"([^\"]*)\"|(\S+))")
 _CITATION = re.compile(rf"[\[【(（]\s*((?:{_SLUG}(?:#[a-z0-9-]+(?:\.\d{{1,2}})?|/[\w.-]+)?[\s,;、，；]*)+)[\]】)）]")
 _ID = re.compile(rf"{_SLUG}(?:#[a-z0-9-]+(?:\.\d{{1,2}})?|/[\w.-]+)?")
+_WHOLE = re.compile(rf"[.!?。！？\])）】`*\"”]\s*$|^\s*[*#_]*NO ENTRY FITS|^{_MARK}{_SLUG}[#/][\w.#-]+$", re.IGNORECASE)
 _END = re.compile(r"(?<=[.!?])\s+(?=[A-Z`\"'\u3400-\u9fff])|(?<=[。！？])\s*(?=\S)")
 
 
@@ -93,7 +94,9 @@ def _lines(pieces: Iterable[str]) -> Iterator[str]:
             end = end if 0 <= end <= MAX_LINE else MAX_LINE
             yield rest[:end]
             rest = rest[end:].removeprefix("\n")
-    yield rest
+    # A reply that was cut off ends in the middle of something.
+    if _WHOLE.search(rest):
+        yield rest
 
 
 def read_line(line: str) -> list[Item]:

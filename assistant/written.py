@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from assistant.answer import Block, Citation, SnippetCall
@@ -19,11 +19,13 @@ from assistant.wording import visible
 from indexer.entry import Entry, Language
 
 WORDS: Mapping[Language, Mapping[str, str]] = {
-    "en": {"run": "Run", "left_out": "Left out of what the model wrote, because no entry bears it out: {count}"},
+    "en": {"run": "Run", "left_out": "Left out of what the model wrote, as no entry bears it out: {count}"},
     "zh": {"run": "运行", "left_out": "模型写的内容里有 {count} 处在条目里找不到依据，没有显示"},
 }
 
 # Small models loop, or write of their own accord: each line costs them a second, and the reader waits.
+MAX_SENTENCES = 5
+NO_ENTRY_FITS = re.compile(r"\bNO ENTRY FITS\b|没有(?:合适|匹配)的条目", re.IGNORECASE)
 MOST_REPEATED = 3
 MOST_LEFT_OUT = 6
 LEFT_OUT_FOR_EACH_SHOWN = 2
@@ -34,6 +36,7 @@ class Written:
     """What was shown of a reply, and what was not and why."""
 
     sentences: int = 0
+    doubts: bool = False
     steps: list[str] = field(default_factory=list)
     reasons: set[str] = field(default_factory=set)
     citations: list[Citation] = field(default_factory=list)
@@ -47,16 +50,30 @@ class Written:
 
 
 def written_blocks(
-    items: Iterable[Item], sources: Sources, entries: Mapping[str, Entry], language: Language, written: Written
+    items: Iterable[Item],
+    sources: Sources,
+    entries: Mapping[str, Entry],
+    language: Language,
+    written: Written,
+    turned_down: Collection[str] = (),
 ) -> Iterator[Block]:
-    """A block for each item that passes, as it comes; `written` is filled meanwhile.
+    """A block for each item that passes, as it comes; `written` is filled meanwhile. Nothing points to a part that was
+    `turned_down`.
 
     A model that repeats itself, or writes little that passes, is not heard to its end.
     """
     shown: set[str] = set()
     repeated = 0
     for item in items:
+        if isinstance(item, Sentence) and NO_ENTRY_FITS.search(item.text):
+            written.doubts = True
+            break
         faults = faults_of(item, sources)
+        if isinstance(item, Step) and item.part_id.partition("#")[2] in turned_down:
+            faults = [Fault("citation", item.place)]
+        if isinstance(item, Sentence) and written.sentences == MAX_SENTENCES:
+            repeated += 1
+            continue
         block = None if faults else _block(item, entries, language, written)
         if faults:
             written.left_out.append((item, faults))

@@ -1,13 +1,15 @@
-"""A follow-up keeps the report, and moves on from what was tried."""
+"""A follow-up keeps the report, and moves on from what was turned down."""
 
 from __future__ import annotations
 
 import pytest
 
-from assistant.conversation import Turn, tried, whole_query
-from assistant.rag import answer
-from indexer.entry import LANGUAGES, Language
+from assistant.answer import Answer
+from assistant.conversation import Conversation, Turn
+from assistant.rag import answer, question_of
+from indexer.entry import LANGUAGES, Language, builtin_folder
 from indexer.index import Index
+from indexer.query import Query
 
 REPORTS = {
     "a log": "{'loss': 3.84, 'grad_norm': 2.1}\n{'loss': 0.0, 'grad_norm': nan}\n{'loss': 0.0, 'grad_norm': nan}\n",
@@ -15,25 +17,60 @@ REPORTS = {
     "一个问题": "SFT 训练时 loss 一直是 0",
 }
 NOT_IT: dict[Language, str] = {"en": "This was not it.", "zh": "不是这个原因。"}
+ECC = "[rank3]: RuntimeError: CUDA error: uncorrectable ECC error encountered"
+
+
+def talk(index: Index, *texts: str, language: Language = "en") -> list[Answer]:
+    """The answers to what somebody says, one after the other."""
+    turns: tuple[Turn, ...] = ()
+    found = []
+    for text in texts:
+        conversation = Conversation(turns, text)
+        found.append(answer(question_of(conversation, index), index, language, conversation=conversation))
+        turns = (*turns, Turn(text, found[-1].text))
+    return found
+
+
+def shown(found: Answer) -> str:
+    """The cause that an answer shows."""
+    return found.citations[0].id
 
 
 @pytest.mark.parametrize("report", REPORTS.values(), ids=list(REPORTS))
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_this_was_not_it_goes_through_every_cause_and_then_says_so(index: Index, report: str, language: Language) -> None:
-    conversation: list[Turn] = []
-    text = report
-    shown: list[str] = []
-    first = answer(whole_query(report), index, language)
+    (first,) = talk(index, report, language=language)
     causes = index.entries[first.hits[0].entry_id].causes(language)
-    for _ in causes:
-        found = answer(whole_query(text, conversation), index, language, conversation=conversation)
-        assert found.hits[0].entry_id == first.hits[0].entry_id
-        shown.append(found.citations[0].id)
-        conversation.append(Turn(text, found.text))
-        text = NOT_IT[language]
-    assert sorted(shown) == sorted(f"{first.hits[0].entry_id}#{part.id}" for part in causes)
-    last = answer(whole_query(text, conversation), index, language, conversation=conversation)
-    assert [block.kind for block in last.blocks[:2]] == ["head", "notice"]
+    *found, last = talk(index, report, *[NOT_IT[language]] * len(causes), language=language)
+    assert sorted(map(shown, found)) == sorted(f"{first.hits[0].entry_id}#{part.id}" for part in causes)
+    assert [block.kind for block in last.blocks] == ["head", "notice", "foot"]
+
+
+@pytest.mark.parametrize(
+    ("words", "cause"),
+    [
+        ("rank 0 is tokenising the dataset before the first step", "slow-work"),
+        ("the shards are uneven, each rank has another number of batches", "uneven-batches"),
+    ],
+)
+def test_what_is_told_later_chooses_the_cause(index: Index, words: str, cause: str) -> None:
+    log = (builtin_folder() / "distributed/nccl-watchdog-timeout/samples/torch-2.8-slow-checkpoint.txt").read_text("utf-8")
+    assert shown(talk(index, log, NOT_IT["en"], words)[-1]) == f"nccl-watchdog-timeout#{cause}"
+
+
+def test_a_cause_is_turned_down_in_whichever_language_it_was_shown_and_refused(index: Index) -> None:
+    (english,) = talk(index, REPORTS["a log"])
+    conversation = Conversation((Turn(REPORTS["a log"], english.text),), NOT_IT["zh"])
+    chinese = answer(question_of(conversation, index), index, "zh", conversation=conversation)
+    assert shown(chinese) != shown(english)
+
+
+@pytest.mark.parametrize(
+    "words", ["why?", "thanks, solved", "what does grad_norm mean?", "grad_norm is nan from the second step on"]
+)
+def test_only_turning_it_down_moves_on(index: Index, words: str) -> None:
+    first, second = talk(index, REPORTS["a log"], words)
+    assert shown(second) == shown(first)
 
 
 @pytest.mark.parametrize(
@@ -51,31 +88,39 @@ def test_this_was_not_it_goes_through_every_cause_and_then_says_so(index: Index,
 )
 def test_turning_an_answer_down_changes_nothing_of_what_was_reported(words: str) -> None:
     report = REPORTS["a log"]
-    assert whole_query(words, [Turn(report, "…")]) == whole_query(report)
-    assert whole_query(words, [Turn(report, "…"), Turn(words, "…")]) == whole_query(report)
+    turns = (Turn(report, "…"),)
+    assert Conversation(turns, words).query() == Query.from_text(report)
+    assert Conversation((*turns, Turn(words, "…")), words).query() == Query.from_text(report)
+    assert Conversation(turns, words).turned_down == ("…",)
 
 
 @pytest.mark.parametrize(
     "words", ["that is not it, grad_norm is fine", "no luck with bf16", "next step prints nan", "不是这个原因，grad_norm 正常"]
 )
 def test_turning_an_answer_down_with_a_reason_is_heard(words: str) -> None:
-    assert whole_query(words, [Turn(REPORTS["a log"], "…")]).sentence == words
+    assert Conversation((Turn(REPORTS["a log"], "…"),), words).query().sentence == words
 
 
-def test_a_new_log_is_a_new_report(index: Index) -> None:
-    conversation = [Turn(REPORTS["a question"], "…")]
-    ecc = "[rank3]: RuntimeError: CUDA error: uncorrectable ECC error encountered"
-    found = answer(whole_query(ecc, conversation), index, "en", conversation=conversation)
-    assert found.hits[0].entry_id == "cuda-ecc-uncorrectable"
+def test_a_new_log_is_a_new_report_for_all_that_follows(index: Index) -> None:
+    found = talk(index, REPORTS["a question"], ECC, NOT_IT["en"], "it is an A100")
+    assert {one.hits[0].entry_id for one in found[1:]} == {"cuda-ecc-uncorrectable"}
+
+
+def test_a_question_about_another_problem_is_answered(index: Index) -> None:
+    found = talk(index, ECC, "and the loss is zero during sft")
+    assert [one.hits[0].entry_id for one in found] == ["cuda-ecc-uncorrectable", "loss-zero-sft"]
 
 
 def test_a_cause_that_is_only_named_among_others_was_not_tried(index: Index) -> None:
     entry = index.entries["loss-zero-sft"]
     first, second = entry.causes("en")[:2]
     composed = f"## {first.heading}\nIts first words.\n\n**Other causes**\n- {second.heading}"
-    assert tried([Turn("loss is 0", composed)], entry, "en") == {first.id}
-    assert tried([Turn("loss is 0", f"It is masked. [{entry.id}#{second.id}]")], entry, "en") == {second.id}
+    written = f"It is masked. [{entry.id}#{second.id}]"
+    assert Conversation((Turn("loss is 0", composed),), "next").tried(entry) == {first.id}
+    assert Conversation((Turn("loss is 0", written),), "next").tried(entry) == {second.id}
+    assert Conversation((Turn("loss is 0", written),), "why?").tried(entry) == set()
 
 
 def test_nothing_said_before_is_no_conversation() -> None:
-    assert whole_query("loss is zero", []) == whole_query("loss is zero")
+    assert Conversation((), "loss is zero").query() == Query.from_text("loss is zero")
+    assert not Conversation((), "next").is_rejection

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import pytest
 
 from assistant.answer import Answer, Block
-from assistant.conversation import Turn
+from assistant.conversation import Conversation, Turn
 from assistant.generation import estimate_tokens
-from assistant.rag import answer, write
+from assistant.rag import NOTHING_BEFORE, answer, write
 from assistant.written import with_values
 from indexer.entry import LANGUAGES, Language
 from indexer.errors import GenerationError
@@ -72,10 +72,14 @@ class Replay:
 
 
 def written(
-    index: Index, model: Replay | None, language: Language = "en", text: str = LOG, conversation: Sequence[Turn] = ()
+    index: Index,
+    model: Replay | None,
+    language: Language = "en",
+    text: str = LOG,
+    conversation: Conversation = NOTHING_BEFORE,
 ) -> tuple[list[Block], Answer]:
     """The blocks of an answer in the order in which they came, and the answer."""
-    return drained(write(Query.from_text(text), index, language, (lambda: model) if model else None, 5, conversation))
+    return drained(write(Query.from_text(text), index, language, (lambda: model) if model else None, 5, "short", conversation))
 
 
 def drained(blocks: Generator[Block, None, Answer]) -> tuple[list[Block], Answer]:
@@ -113,7 +117,7 @@ def test_the_head_is_there_before_the_model_is_asked_for(index: Index) -> None:
     blocks = write(Query.from_text(LOG), index, "en", lambda: pytest.fail("asked for too early"))
     head = next(blocks)
     assert head.kind == "head"
-    assert "**Begin with** Show the NaN" in head.text
+    assert "**First:** Show the NaN" in head.text
     blocks.close()
 
 
@@ -126,7 +130,7 @@ def test_what_no_entry_bears_out_is_not_shown_and_the_entrys_own_answer_is(index
     assert "rm_everything" not in text
     assert found.answered
     assert found.model is None
-    assert "What replay wrote did not hold" in text
+    assert "Too little of what replay wrote holds" in text
     assert set(composed(index).blocks[1:]) <= set(shown)
 
 
@@ -164,6 +168,43 @@ def test_a_model_that_breaks_off_is_told_and_what_had_passed_stays(index: Index)
     assert found.model is None
     assert shown[1].kind == "claim"
     assert set(composed(index).blocks[1:]) <= set(shown)
+
+
+def test_a_reply_that_is_cut_off_in_the_middle_ends_before_it(index: Index) -> None:
+    whole, _, _ = GOOD["en"].partition("loss-zero-sft#half-precision.2")
+    _, found = written(index, Replay(whole + "loss-zero-sft#half-precision.2 The weights may"))
+    assert "The weights may" not in found.text
+    _, found = written(index, Replay(whole + "loss-zero-sft#half-precision.2"))
+    assert index.entries["loss-zero-sft"].part("half-precision", "en").steps[1] in found.text
+
+
+@pytest.mark.parametrize("reply", ["DIAGNOSIS\nNO ENTRY FITS", "DIAGNOSIS\n**NO ENTRY FITS**\n", "诊断\n没有合适的条目。\n"])
+def test_a_model_may_find_that_no_entry_fits(index: Index, reply: str) -> None:
+    shown, found = written(index, Replay(reply))
+    assert "finds that this entry does not fit" in shown[1].text
+    assert set(composed(index).blocks[1:]) <= set(shown)
+    assert found.model is None
+
+
+def test_what_was_turned_down_is_not_pointed_to_again(index: Index) -> None:
+    first = composed(index)
+    conversation = Conversation((Turn(LOG, first.text),), "that was not it")
+    _, found = written(index, Replay(GOOD["en"]), conversation=conversation)
+    part = index.entries["loss-zero-sft"].part("half-precision", "en")
+    assert part.steps[0] not in found.text
+    model = Replay(GOOD["en"])
+    turns = tuple(Turn("next", f"## {cause.heading}\n") for cause in index.entries["loss-zero-sft"].causes("en"))
+    _, found = written(index, model, conversation=Conversation((Turn(LOG, ""), *turns), "next"))
+    assert [block.kind for block in found.blocks] == ["head", "notice", "foot"]
+    assert model.sent == []
+
+
+def test_no_more_sentences_are_shown_than_a_diagnosis_has(index: Index) -> None:
+    many = "".join(f"Half precision overflowed: grad_norm is nan. {n}\n" for n in range(1))
+    claim = "Half precision overflowed: grad_norm is nan from the second report on. [loss-zero-sft#half-precision]\n"
+    reply = "DIAGNOSIS\n" + "".join(claim.replace("the second report", f"report {n}") for n in range(2, 9)) + many
+    shown, _ = written(index, Replay(reply + GOOD["en"].partition("\n")[2].partition("\n")[2]))
+    assert sum(block.kind == "claim" for block in shown) <= 5
 
 
 def test_a_context_that_holds_no_entry_asks_nothing(index: Index) -> None:
