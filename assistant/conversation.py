@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from indexer.entry import LANGUAGES, Entry
 from indexer.query import Query
 
-
 QUESTION = re.compile(
     r"[?？吗呢]\s*$|^\s*(?:why|what|how|which|when|where|who|is|are|do|does|can|should)\b|^\s*(?:为什么|怎么|什么|哪|谁)",
     re.IGNORECASE,

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import re2
 
 from assistant.invention import PRESCRIBES, invented_commands, invented_words
+from assistant.orders import is_known_order, orders_in
 from assistant.reply import Item, Sentence, Step
 from assistant.sources import CHANCE, Known, Sources
 from assistant.wording import (
@@ -105,6 +106,7 @@ def _check_words(text: str, citations: Sequence[str], sources: Sources, is_of_st
     faults += _quotes(text, [*cited, sources.paste])
     invented = (*invented_commands(text, cited), *invented_words(text, cited, sources.paste))
     faults += [Fault("invented", words) for words in invented]
+    faults += _orders(text, citations, sources)
     faults += _polarity(text, citations, cited, sources)
     faults += _elsewhere(text, citations, sources, is_of_step) if cited else ()
     return list(dict.fromkeys(faults))
@@ -167,6 +169,24 @@ def _quotes(text: str, known: Sequence[Known]) -> Iterator[Fault]:
             if wanted and not any(wanted in source.squeezed for source in known):
                 yield Fault("invented", quote)
                 break
+
+
+def _orders(text: str, citations: Sequence[str], sources: Sources) -> Iterator[Fault]:
+    """Every order that the cited entries do not give, by its verb the cited parts; where no part is cited, the entry. Which way
+    a setting is to be turned, polarity judges."""
+    ways = [source.ways for source in _cited_sources(citations, sources)]
+    entry: set[str] = set()
+    part: set[str] = set()
+    for citation in citations:
+        own = sources.terms(re.split("[#/]", citation)[0])
+        entry |= own
+        part |= sources.part_terms.get(re.sub(r"\.\d+$", "", citation), own)
+    for clause in orders_in(text):
+        turned = [(name, direction) for name, direction in directions_in(clause) if any(way.of(name) for way in ways)]
+        if turned and all(any(direction in way.of(name) for way in ways) for name, direction in turned):
+            continue
+        if not is_known_order(clause, part, entry, sources.paste.terms):
+            yield Fault("invented", clause)
 
 
 def _polarity(text: str, citations: Sequence[str], cited: Sequence[Known], sources: Sources) -> Iterator[Fault]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from collections.abc import Callable
 import pytest
 
 from assistant.grounding import FAULTS, check_run, check_sentence, check_step
+from assistant.orders import orders_in
 from assistant.sources import Sources
 from assistant.wording import visible
 from benchmarks.grounding import GOALS, Report, read_answers, sources_of
@@ -46,6 +48,37 @@ def known(make: Make) -> Sources:
 
 def kinds(text: str, known: Sources, *citations: str) -> set[str]:
     return {fault.kind for fault in check_sentence(text, citations or [HALF], known)}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Reinstall the operating system and format the disk.",
+        "Kill all processes of the other users on this node.",
+        "Post the whole log on the public forum.",
+        "Turn off the watchdog before the next run.",
+        "Disable saving and delete old checkpoints.",
+        "You should reinstall the driver.",
+        "The fix is to wipe the node.",
+        "Please send your token to the maintainers.",
+        "The loss is a hidden NaN, so delete the run.",
+        "重装系统并格式化硬盘。",
+        "把所有日志发到公开论坛。",
+        "先删掉旧的 checkpoint。",
+        "应该杀掉其他用户的进程。",
+    ],
+)
+def test_an_order_in_plain_words_that_no_entry_gives_is_a_fault(text: str, make: Make) -> None:
+    known = make("zh" if re.search(r"[\u4e00-\u9fff]", text) else "en")
+    assert check_sentence(text, [HALF], known)
+    assert check_step(HALF, 1, text, known)
+
+
+@pytest.mark.parametrize(
+    "text", ["The log shows 0.", "Loss prints as 0 where it is nan.", "Training on from NaN weights cannot recover."]
+)
+def test_a_statement_is_no_order(text: str) -> None:
+    assert list(orders_in(text)) == []
 
 
 @pytest.mark.parametrize(
@@ -232,7 +265,7 @@ def test_a_claim_is_told_from_what_another_part_of_its_entry_says(text: str, rig
     known = make("zh" if "没" in text else "en")
     assert not kinds(text, known, f"loss-zero-sft#{right}.1")
     assert not kinds(text, known, f"loss-zero-sft#{right}", f"loss-zero-sft#{wrong}")
-    assert kinds(text, known, f"loss-zero-sft#{wrong}.1") == {"elsewhere"}
+    assert "elsewhere" in kinds(text, known, f"loss-zero-sft#{wrong}.1")
 
 
 def test_a_step_has_to_be_there_and_its_reason_true(known: Sources) -> None:

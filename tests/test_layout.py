@@ -50,6 +50,7 @@ ORDER = [
     "assistant.compose",
     "assistant.conversation",
     "assistant.wording",
+    "assistant.orders",
     "assistant.sources",
     "assistant.invention",
     "assistant.reply",
