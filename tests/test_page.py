@@ -11,7 +11,7 @@ from urllib.parse import urlparse
 import pytest
 
 from assistant.generation import connect
-from indexer.entry import LANGUAGES, builtin_folder, entry_folders
+from indexer.entry import LANGUAGES, Language, builtin_folder, entry_folders
 from indexer.index import Index
 from tests.conftest import ROOT
 from tests.replay import Replaying, replaying
@@ -107,8 +107,31 @@ def test_the_log_of_all_ranks_is_understood_and_answered(visit: Any, composed: s
     assert "99 % sure" in found.inner_text()
     assert found.locator(".kb-bar").evaluate("bar => Number(bar.style.getPropertyValue('--share'))") > 0.9
     assert "Watchdog caught" in found.locator(".kb-found__line").inner_text()
-    turn.get_by_role("button", name="Show all 12 lines that matter").click()
+    assert turn.locator(".kb-line").count() == 3
+    turn.get_by_role("button", name="Show all 12 lines").click()
     assert turn.locator(".kb-line--tells").count() == 12
+    assert turn.evaluate("() => document.activeElement.className") == "kb-lines"
+    assert all(int(share[:-7]) >= 5 for share in turn.locator(".kb-found li + li .kb-confidence").all_inner_texts())
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_chosen_cause_has_all_its_steps_with_their_code_and_the_first_is_on_the_first_screen(
+    visit: Any, composed: str, index: Index, language: Language
+) -> None:
+    page = visit(composed, locale=LOCALE[language])
+    turn = ask(page, "\n".join(NCCL.split("\n")[:18]))
+    steps = turn.locator(".kb-body ol > li")
+    [cause] = [
+        part
+        for part in index.entries["nccl-watchdog-timeout"].causes(language)
+        if part.heading == turn.locator(".kb-body h4").first.inner_text()
+    ]
+    assert steps.count() == len(cause.steps) > 2
+    box = page.locator(".kb-box__form").bounding_box()
+    assert steps.first.locator(".kb-code").bounding_box()["y"] < box["y"], "the code below the first step's words"
+    for code in turn.locator(".kb-body .kb-code").all():
+        text, button = code.locator("code").bounding_box(), code.locator(".kb-copy").bounding_box()
+        assert text["x"] + text["width"] <= button["x"], "nothing is under the button"
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -151,6 +174,44 @@ def test_this_was_not_it_moves_to_the_next_cause_and_the_report_stays(visit: Any
     assert len(set(causes)) == 3
     assert page.locator(".kb-not-it").count() == 1
     assert page.locator(".kb-read").count() == 1, "what was read is shown once"
+
+
+def test_a_second_answer_of_the_same_entry_says_only_what_is_new(visit: Any, composed: str, index: Index) -> None:
+    page = visit(composed)
+    first = ask(page, NCCL).inner_text()
+    page.get_by_role("button", name="This was not it").click()
+    second = answered(page).inner_text()
+    for words in (index.entries["nccl-watchdog-timeout"].pages["en"].summary, "Sources", "99 % sure", COMMAND):
+        assert words in first
+        assert words not in second
+
+
+def test_where_every_cause_was_tried_nothing_is_left_to_turn_down(visit: Any, composed: str, index: Index) -> None:
+    page = visit(composed)
+    ask(page, NCCL)
+    for _ in index.entries["nccl-watchdog-timeout"].causes("en"):
+        page.get_by_role("button", name="This was not it").click()
+        turn = answered(page)
+    assert turn.locator(".kb-head + .kb-notice").count() == 1
+    assert turn.locator(".kb-body").count() == 0
+    assert page.locator(".kb-not-it").count() == 0
+
+
+def test_a_reload_keeps_the_conversation_and_a_new_report_forgets_it(visit: Any, composed: str) -> None:
+    page = visit(composed)
+    ask(page, NCCL)
+    page.get_by_role("button", name="This was not it").click()
+    before = [answered(page).inner_text(), page.locator(".kb-turn").first.inner_text()]
+    page.reload()
+    assert [page.locator(".kb-turn").last.inner_text(), page.locator(".kb-turn").first.inner_text()] == before
+    with page.expect_request("**/v1/ask") as sent:
+        page.get_by_role("button", name="This was not it").click()
+    assert [turn["question"] for turn in sent.value.post_data_json["conversation"]] == [NCCL, "This was not it."]
+    answered(page)
+    page.get_by_role("button", name="New report").click()
+    page.reload()
+    assert page.locator(".kb-turn").count() == 0
+    assert page.evaluate("sessionStorage.length") == 0
 
 
 def test_a_new_report_begins_from_nothing(visit: Any, composed: str) -> None:
@@ -228,7 +289,9 @@ def test_stop_ends_the_writing_and_the_question_can_be_followed_up(visit: Any, w
         page.locator("#kb-input").fill(LOG)
         page.locator(".kb-ask-button").click()
         page.locator(".kb-claim").wait_for()
-        page.get_by_role("button", name="Stop").click()
+        writing = page.locator(".kb-answer + .kb-working", has_text="Writing …")
+        assert writing.bounding_box()["y"] < page.locator(".kb-box__form").bounding_box()["y"]
+        writing.get_by_role("button", name="Stop").click()
         page.get_by_text("Stopped.").wait_for()
         assert model.hung_up.wait(10), "the model's server is hung up on"
     finally:
@@ -239,6 +302,26 @@ def test_stop_ends_the_writing_and_the_question_can_be_followed_up(visit: Any, w
     [turn] = sent.value.post_data_json["conversation"]
     assert turn["question"] == LOG
     assert "Half precision overflowed" in turn["answer"]
+
+
+def test_an_older_question_that_is_asked_again_stops_the_one_that_runs(visit: Any, written: str, model: Replaying) -> None:
+    page = visit(written, expected="ERR_CONNECTION_REFUSED|ERR_FAILED")
+    page.route("**/v1/ask", lambda route: route.abort("connectionrefused"))
+    ask(page, QUESTION["en"])
+    page.unroute("**/v1/ask")
+    model.hung_up.clear()
+    model.pause = 0.05
+    try:
+        page.locator("#kb-input").fill(LOG)
+        page.locator(".kb-ask-button").click()
+        page.locator(".kb-turn").last.locator(".kb-claim").wait_for()
+        page.get_by_role("button", name="Try again").click()
+        page.locator(".kb-turn").last.get_by_text("Stopped.").wait_for()
+        assert model.hung_up.wait(10)
+    finally:
+        model.pause = 0.0
+    page.locator(".kb-working").wait_for(state="detached")
+    assert page.locator(".kb-turn").first.locator(".kb-claim").count() > 0
 
 
 def test_a_model_that_fails_is_told_and_the_entrys_own_answer_follows(visit: Any, index: Index) -> None:
@@ -260,6 +343,11 @@ def test_an_address_of_an_entry_opens_it(visit: Any, composed: str) -> None:
     page.locator(".kb-panel").wait_for(state="hidden")
     page = visit(f"{composed}/?entry=never-heard-of", expected="404")
     page.get_by_text("There is no such entry.").wait_for()
+
+
+def test_an_address_that_is_spelled_wrong_leaves_the_page_whole(visit: Any, composed: str) -> None:
+    assert ask(visit(f"{composed}/#%"), QUESTION["en"]).locator(".kb-head").count() == 1
+    visit(f"{composed}/?entry=loss-zero-sft#%").locator(".kb-panel__title", has_text="Loss is 0.0 during SFT").wait_for()
 
 
 def test_an_entry_opens_in_the_language_of_the_answer_that_names_it(visit: Any, composed: str) -> None:
@@ -360,8 +448,8 @@ def test_what_is_no_text_or_too_large_is_refused_before_it_is_sent(visit: Any, c
     picture, large = tmp_path / "picture.png", tmp_path / "large.log"
     picture.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 40)
     with large.open("wb") as file:
-        file.truncate((64 << 20) + 1)
-    for path, said in ((picture, "picture.png is no text."), (large, "large.log is larger than 64 MB.")):
+        file.truncate((50 << 20) + 1)
+    for path, said in ((picture, "picture.png is no text."), (large, "large.log is larger than 50 MB.")):
         page.locator('input[type="file"]').set_input_files(path)
         page.get_by_text(said).wait_for()
     page.locator(".kb-ask-button").click()
@@ -412,13 +500,13 @@ def test_a_server_with_a_token_asks_for_it_once_a_tab(visit: Any, index: Index) 
         page = visit(str(client.base_url), expected="401")
         page.locator("#kb-input").fill(QUESTION["en"])
         page.locator("#kb-input").press("Enter")
-        field = page.get_by_label("Token")
+        field = page.get_by_label("Enter the access token")
         field.wait_for()
         page.wait_for_function("() => document.activeElement.matches('.kb-token__field')")
         page.keyboard.type("wrong")
         page.keyboard.press("Enter")
         page.get_by_text("That token is not the right one.").wait_for()
-        page.get_by_label("Token").fill("open sesame")
+        page.get_by_label("Enter the access token").fill("open sesame")
         page.keyboard.press("Enter")
         page.locator(".kb-head").wait_for()
         page.locator(".kb-head h3 a").click()
@@ -427,7 +515,7 @@ def test_a_server_with_a_token_asks_for_it_once_a_tab(visit: Any, index: Index) 
         assert ask(page, QUESTION["zh"]).locator(".kb-head").count() == 1
         assert page.evaluate("localStorage.length") == 0
         page = visit(f"{client.base_url}/?entry=loss-zero-sft", expected="401")
-        page.get_by_label("Token").fill("open sesame")
+        page.get_by_label("Enter the access token").fill("open sesame")
         page.keyboard.press("Enter")
         page.locator(".kb-panel__title", has_text="Loss is 0.0 during SFT").wait_for()
 

@@ -4,39 +4,42 @@ import { $, $$, confidence, copyButton, fromServer, h, reader, webLink, word } f
 import { understood } from "./understood.js";
 import { entry, script } from "./ask.js";
 
-const FEWEST_HITS = 3;
 const MOST_HITS = 5;
-const WORTH_SHOWING = 0.02; // Of the confidence in an entry beside the first.
+const WORTH_SHOWING = 0.05; // The confidence from which on an entry beside the first is named.
 const SHOWN_SOURCES = 3;
 
 /** A question and what is answered to it. */
 export class Turn {
   /**
-   * @param {{text: string, label: string, isFollowUp: boolean}} asked
-   * @param {{open: (wanted: import("./panel.js").Wanted) => void, notIt: () => void}} does
+   * @param {{text: string, label: string, previous?: Turn}} asked
+   * @param {{open: (wanted: import("./panel.js").Wanted) => void, notIt: () => void, stop: () => void}} does
    */
   constructor(asked, does) {
     this.asked = asked;
     this.does = does;
+    this.events = []; // As they came.
+    this.told = new Set(); // What stands in the head, the commands and the sources, here or in an earlier answer of the same entry.
     this.answer = ""; // As Markdown, block by block: what goes with a follow-up.
     this.lines = [];
     this.hits = [];
     this.read = h("div.kb-turn__read");
-    this.working = h("p.kb-working", {}, h("span.kb-working__dot", { "aria-hidden": "true" }), h("span", {}, word("reading")));
+    this.working = h("p.kb-working", {}, h("span.kb-working__dot", { "aria-hidden": "true" }), h("span.kb-working__text", {}, word("reading")),
+      h("button.kb-link", { type: "button", onclick: () => this.does.stop() }, word("stop")));
     this.blocks = h("div.kb-answer", { "aria-live": "polite" });
     this.end = h("div.kb-turn__end");
     this.found = h("div.kb-turn__found");
     this.element = h(
-      `article.kb-turn${asked.isFollowUp ? ".kb-turn--more" : ""}`,
+      `article.kb-turn${asked.previous ? ".kb-turn--more" : ""}`,
       { lang: reader.language, "aria-label": asked.label },
       h("div.kb-turn__body", {}, h("h2.kb-question", { tabindex: "-1" }, asked.label), this.read, this.blocks, this.working, this.end),
       this.found,
     );
   }
 
-  /** Take an event. @param {{name: string, data: any}} event @param {Turn | undefined} previous */
-  take({ name, data }, previous) {
-    if (name === "understood") this.takeUnderstood(data, previous);
+  /** Take an event. @param {{name: string, data: any}} event */
+  take({ name, data }) {
+    this.events.push({ name, data });
+    if (name === "understood") this.takeUnderstood(data);
     else if (name === "hits") this.takeHits(data.hits);
     else if (name === "block") this.takeBlock(data);
     else if (name === "done") this.takeDone(data);
@@ -47,12 +50,13 @@ export class Turn {
   }
 
   tell(text) {
-    this.working.lastChild.textContent = text;
+    $(".kb-working__text", this.working).textContent = text;
   }
 
-  takeUnderstood(data, previous) {
+  takeUnderstood(data) {
     this.lines = data.lines;
     this.element.lang = data.language;
+    const { previous } = this.asked;
     const isAsBefore = previous && JSON.stringify(previous.lines) === JSON.stringify(data.lines);
     if (!isAsBefore) this.showRead = (matched) => this.read.replaceChildren(...[understood(data, this.asked.text, matched)].filter(Boolean));
     this.showRead?.([]);
@@ -62,7 +66,11 @@ export class Turn {
   takeHits(hits) {
     this.hits = hits;
     this.showRead?.(hits[0]?.matched ?? []);
-    const shown = hits.slice(0, MOST_HITS).filter((hit, place) => place < FEWEST_HITS || hit.confidence >= WORTH_SHOWING);
+    const { previous } = this.asked;
+    this.goesOn = Boolean(hits.length && previous?.isAnswered && previous.hits[0].entry === hits[0].entry);
+    if (this.goesOn) this.told = new Set(previous.told);
+    this.shown = hits.slice(0, MOST_HITS).filter((hit, place) => place === 0 || hit.confidence >= WORTH_SHOWING);
+    const shown = this.goesOn && namesOf(this.shown) === namesOf(previous.shown) ? [] : this.shown;
     if (!shown.length) return;
     this.found.replaceChildren(
       h("h3.kb-found__title", {}, word("entries")),
@@ -126,9 +134,14 @@ export class Turn {
       $("p strong", content)?.before(bar);
       bar.closest("p")?.classList.add("kb-sure");
     }
+    for (const paragraph of $$("p", content)) {
+      const text = paragraph.textContent;
+      if (this.told.has(text)) paragraph.remove(); // The same entry's summary, in an answer that goes on.
+      this.told.add(text);
+    }
     const begin = [...content.children].at(-1);
     if (begin?.firstElementChild?.tagName === "STRONG" && !begin.classList.contains("kb-sure")) begin.classList.add("kb-begin");
-    return h("div.kb-head", {}, content);
+    return h(`div.kb-head${this.goesOn ? ".kb-head--more" : ""}`, {}, content);
   }
 
   /** The entry's own step; the last line, which the citation ends, is why the model would take it now. */
@@ -183,7 +196,8 @@ export class Turn {
     this.takeSnippets(data.snippets);
     this.takeSources(data.citations.filter((citation) => citation.url));
     this.linkParts(data);
-    if (data.answered)
+    // Where every cause was tried, nothing is shown that could be "not it".
+    if (data.answered && data.blocks.some(({ kind }) => ["claim", "step", "body"].includes(kind)))
       this.end.append(h("button.kb-button.kb-button--quiet.kb-not-it", { type: "button", onclick: () => this.does.notIt() }, word("not_it")));
   }
 
@@ -191,11 +205,14 @@ export class Turn {
     for (const snippet of snippets) {
       const shown = $$(".kb-snippet", this.blocks).find((element) => element.dataset.command === snippet.command);
       if (shown) shown.replaceWith(this.snippet({ ...snippet, about: $(".kb-snippet__about", shown).textContent || snippet.about }));
-      else this.group("run", word("run")).append(this.snippet(snippet));
+      else if (!this.told.has(snippet.command)) this.group("run", word("run")).append(this.snippet(snippet));
+      this.told.add(snippet.command);
     }
   }
 
-  takeSources(sources) {
+  takeSources(cited) {
+    const sources = cited.filter(({ url }) => !this.told.has(url));
+    for (const { url } of sources) this.told.add(url);
     if (!sources.length) return;
     const item = ({ url, title }) => h("li", {}, webLink(url), h("span", {}, title));
     const more = sources.slice(SHOWN_SOURCES);
@@ -223,6 +240,8 @@ export class Turn {
     this.end.replaceChildren(...shown);
   }
 }
+
+const namesOf = (hits) => hits.map((hit) => hit.entry).join();
 
 /** A word of warning where a script changes something. @param {string | undefined} does */
 export const changes = (does) => (does === "fix" ? [h("span.kb-chip", {}, word("fix")), " "] : null);

@@ -62,14 +62,12 @@ export function h(tag, properties = {}, ...children) {
 const ICONS = {
   copy: "M9 9h10v11H9zM15 9V5H5v10h4",
   done: "m5 12.5 4.5 4.5L19 7.5",
-  download: "M12 4v11m-5-4.5 5 5 5-5M5 20h14",
   close: "m6 6 12 12M18 6 6 18",
   file: "M7 3h7l4 4v14H7zM14 3v4h4",
   system: "M4 5h16v11H4zM9 20h6M12 16v4",
   light: "M12 8a4 4 0 1 0 0 8 4 4 0 0 0 0-8zM12 2.5v2M12 19.5v2M2.5 12h2M19.5 12h2M5.3 5.3l1.4 1.4M17.3 17.3l1.4 1.4M5.3 18.7l1.4-1.4M17.3 6.7l1.4-1.4",
   dark: "M20 14.5A8.5 8.5 0 0 1 9.5 4a8.5 8.5 0 1 0 10.5 10.5z",
   stop: "M7 7h10v10H7z",
-  beside: "M4 5h16v14H4zM14 5v14",
 };
 
 /** A small drawing, without a name of its own. @param {keyof ICONS} name */

@@ -1,8 +1,8 @@
 // Files and long pastes: bytes -> text, and a text -> what of it is sent again with a follow-up.
 
-export const MAX_BYTES = 64 << 20;
+export const MAX_BYTES = 50 << 20; // Of a file: as JSON, where each line's end takes two, it still fits the server's 64 MiB.
 export const IN_THE_BOX = 200_000; // Characters: a box with more of them makes the whole page slow.
-const KEPT_OF_A_REPORT = 900_000; // Characters that go with a follow-up; the server takes a million.
+const KEPT_OF_A_REPORT = 900_000; // Characters that go with each follow-up: enough for any log but the longest, and quick to send.
 
 /** A file's text, null where it is none. @param {Blob} file @returns {Promise<string | null>} */
 export async function textOf(file) {

@@ -6,6 +6,7 @@ import { Composer, labelOf } from "./composer.js";
 import { $, $$, h, icon, reader, say, setLanguage, word, wordsOf } from "./dom.js";
 import { EXAMPLES } from "./examples.js";
 import { reportToKeep } from "./files.js";
+import { forget, keep, kept } from "./kept.js";
 import { mountPanel, open, reload } from "./panel.js";
 import { tokenForm } from "./token.js";
 
@@ -18,45 +19,52 @@ let turns = [];
 let running = null;
 let model = "";
 
-const composer = new Composer($("#kb-composer"), { send, stop: () => running?.abort() });
+const stop = () => running?.abort();
+const composer = new Composer($("#kb-composer"), { send, stop });
 
 // ---- a question
 
 /** @param {{text: string, label: string}} asked */
 async function send(asked) {
-  running?.abort();
-  const previous = turns.at(-1);
-  const turn = new Turn({ ...asked, isFollowUp: Boolean(previous) }, { open, notIt });
-  for (const old of $$(".kb-not-it")) old.remove(); // It is the last answer that was not it.
-  $("#kb-turns").append(turn.element);
-  turns.push(turn);
+  const turn = add(asked);
   show();
   turn.element.scrollIntoView({ block: "start" });
   // What was clicked may be gone, and on a phone the keyboard would stay over the answer.
   if (!$("#kb-composer").contains(document.activeElement) || matchMedia("(hover: none)").matches) turn.focus();
-  await answer(turn, previous);
+  await answer(turn);
+}
+
+/** One more turn at the end. @param {{text: string, label: string}} asked */
+function add(asked) {
+  const turn = new Turn({ ...asked, previous: turns.at(-1) }, { open, notIt, stop });
+  for (const old of $$(".kb-not-it")) old.remove(); // It is the last answer that was not it.
+  $("#kb-turns").append(turn.element);
+  turns.push(turn);
+  return turn;
 }
 
 const notIt = () => send({ text: word("not_it_text"), label: word("not_it_text") });
 
 /** Ask, and show what comes; what goes wrong is told in the turn, with a way on. */
-async function answer(turn, previous) {
+async function answer(turn) {
+  stop(); // One answer at a time, an older one's retry too.
   const own = new AbortController();
   running = own;
   composer.set({ isBusy: true });
   say(word("reading"));
   try {
-    for await (const event of ask({ text: turn.asked.text, conversation: conversation(turn) }, own.signal)) turn.take(event, previous);
+    for await (const event of ask({ text: turn.asked.text, conversation: conversation(turn) }, own.signal)) turn.take(event);
     say(turn.isAnswered ? word("done", { title: turn.hits[0].title }) : word("none"));
   } catch (error) {
     if (error.name === "AbortError") turn.cut(h("p.kb-muted", {}, word("stopped")));
-    else if (error instanceof Refused) refused(turn, previous, error);
+    else if (error instanceof Refused) refused(turn, error);
     else throw error;
   } finally {
     if (running === own) {
       running = null;
       composer.set({ isBusy: false });
     }
+    if (turns.includes(turn)) keep(turns);
   }
 }
 
@@ -69,12 +77,12 @@ function conversation(turn) {
 
 // ---- what goes wrong
 
-function refused(turn, previous, error) {
+function refused(turn, error) {
   const again = () => {
-    const fresh = new Turn(turn.asked, { open, notIt });
+    const fresh = new Turn(turn.asked, { open, notIt, stop });
     turn.element.replaceWith(fresh.element);
     turns[turns.indexOf(turn)] = fresh;
-    answer(fresh, previous);
+    answer(fresh);
   };
   if (error.status === 401) return turn.cut(tokenForm(again));
   const wasWriting = turn.answer !== "";
@@ -107,7 +115,8 @@ function show() {
 }
 
 function startAnew() {
-  running?.abort();
+  stop();
+  forget();
   turns = [];
   $("#kb-turns").replaceChildren();
   composer.clear();
@@ -115,6 +124,20 @@ function startAnew() {
   say("");
   scrollTo(0, 0);
   composer.input.focus();
+}
+
+/** The turns that this tab had before it was loaded again. */
+function restore() {
+  try {
+    for (const { events, ...asked } of kept()) {
+      const turn = add(asked);
+      for (const event of events) turn.take(event);
+      if (events.at(-1)?.name !== "done") turn.cut(h("p.kb-muted", {}, word("stopped")));
+    }
+  } catch (error) {
+    startAnew(); // An older page kept them.
+    console.info(error);
+  }
 }
 
 function words() {
@@ -167,6 +190,7 @@ function mountHandover() {
 }
 
 $("#kb-new").addEventListener("click", startAnew);
+$(".kb-header__home").addEventListener("click", (event) => event.ctrlKey || event.metaKey || forget());
 $("#kb-language").addEventListener("click", () => {
   setLanguage(reader.language === "en" ? "zh" : "en", true);
   words();
@@ -178,6 +202,7 @@ $("#kb-scheme").addEventListener("click", () => {
   say(wordsOf("scheme")[globalThis.kbaskScheme.chosen()]);
 });
 words();
+restore();
 show();
 mountPanel($("#kb-panel"));
 mountHandover();

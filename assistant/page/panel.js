@@ -58,9 +58,18 @@ export const reload = () => shown && show({ ...shown, language: reader.language 
 
 function fromAddress() {
   const id = new URLSearchParams(location.search).get("entry");
-  const part = decodeURIComponent(location.hash.slice(1));
+  const part = partOf(location.hash.slice(1));
   if (!id) hide();
   else if (shown?.id !== id || shown?.part !== part) show({ id, part });
+}
+
+/** A part's id as an address has it; what is no address's spelling, `#%`, names no part. */
+function partOf(hash) {
+  try {
+    return decodeURIComponent(hash);
+  } catch {
+    return "";
+  }
 }
 
 function close() {

@@ -3,7 +3,7 @@
 import { h, word } from "./dom.js";
 import { linesAt } from "./files.js";
 
-const SHOWN = 3; // Lines that matter; more at a click.
+const SHOWN = 3; // Lines; more at a click, so that the answer begins on the first screen.
 const MAX_LENGTH = 400; // Characters of a line that the server tells.
 const TOGETHER = /^(?:metrics|text|said): /; // What several lines say together stands in no line.
 
@@ -24,8 +24,9 @@ export function understood({ query, lines }, text, matched) {
     { open: true },
     h("summary", {}, word("understood")),
     facts.length
-      ? h("dl.kb-understood", {}, facts.map(([key, values]) =>
-          h("div", { "data-fact": key }, h("dt", {}, word(key)), values.map((value) => h("dd", { title: value.length > 60 ? value : null }, value)))))
+      ? h("div.kb-read__facts", { tabindex: "0", role: "region", "aria-label": word("facts") }, // On one row, which scrolls.
+          h("dl.kb-understood", {}, facts.map(([key, values]) =>
+            h("div", { "data-fact": key }, h("dt", {}, word(key)), values.map((value) => h("dd", { title: value.length > 60 ? value : null }, value))))))
       : null,
     excerpt,
   );
@@ -65,24 +66,33 @@ function excerptOf(lines, text, matched) {
   const together = lines.filter((line) => /^(?:metrics|text): /.test(line.text)).slice(0, 1);
   if (!real.length && !together.length) return null;
   const box = h("div.kb-excerpt");
-  const show = (count) => {
-    const list = h("ol.kb-lines", { "aria-label": word("lines_label") }, together.map(togetherRow), rows(real.slice(0, count), text, new Set(matched)));
-    const more = real.length > count
-      ? h("button.kb-link", { type: "button", onclick: () => { show(real.length); list.focus(); } }, word("all_lines", { count: real.length }))
-      : null;
-    box.replaceChildren(list, ...(more ? [more] : []));
+  const few = real.slice(0, SHOWN - together.length);
+  const show = (lines, isAll) => {
+    const isAlone = lines.length === 1; // Then there is room for the lines around it.
+    const list = h("ol.kb-lines", { "aria-label": word("lines_label"), tabindex: "-1" }, together.map(togetherRow),
+      rows(lines, text, new Set(matched), isAll || (isAlone && !together.length)));
+    const all = () => {
+      show(real, true);
+      box.firstChild.focus({ preventScroll: true });
+      box.closest("details").classList.add("kb-read--all");
+    };
+    const more = isAll || few.length === real.length
+      ? []
+      : [h("button.kb-link", { type: "button", onclick: all }, word("all_lines", { count: real.length }))];
+    box.replaceChildren(list, ...more);
   };
-  show(SHOWN);
+  show(few, false);
   return box;
 }
 
 const togetherRow = (line) => h("li.kb-line.kb-line--tells", {}, h("span.kb-line__number", {}, word("together")), h("span.kb-line__text", {}, h("mark.kb-mark--matched", {}, line.text)));
 
-/** The lines, the first with one on either side, and what is left out between them. */
-function rows(lines, text, matched) {
+/** The lines; with those around the first and what is left out between them where `isWithin` the report. */
+function rows(lines, text, matched, isWithin) {
   const telling = new Map(lines.map((line) => [line.number, line]));
   const [{ number: first } = { number: 0 }] = lines;
-  const wanted = new Set([...telling.keys(), first - 1, first + 1].filter((number) => number > 0));
+  const neighbours = isWithin ? [first - 1, first + 1] : [];
+  const wanted = new Set([...telling.keys(), ...neighbours].filter((number) => number > 0));
   const around = linesAt(text, wanted);
   if (!around.get(first)?.includes(lines[0].text.slice(0, 40))) around.clear(); // They are of another text than this.
   const shown = [];
@@ -91,7 +101,7 @@ function rows(lines, text, matched) {
     const line = telling.get(number);
     const raw = around.get(number);
     if (!line && !raw) continue;
-    if (before && number > before + 1)
+    if (isWithin && before && number > before + 1)
       shown.push(h("li.kb-line.kb-line--gap", {}, h("span.kb-line__number", { "aria-hidden": "true" }, "⋮"), h("span.kb-line__text", {}, word("line_skipped", { count: number - before - 1 }))));
     before = number;
     shown.push(
