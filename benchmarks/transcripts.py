@@ -82,11 +82,13 @@ def plain_environment() -> dict[str, str]:
     return {**kept, "LANG": "en_US.UTF-8"}
 
 
+TRANSCRIPT = re.compile(r"^(`{3,})console\n\$ ((?:kbask|python ask\.py) [^\n]+)\n(.*?)^\1$", re.DOTALL | re.MULTILINE)
+
+
 def main() -> None:
-    transcript = re.compile(r"```console\n\$ ((?:kbask|python ask\.py) [^\n]+)\n.*?```", re.DOTALL)
     for path in (ROOT / "README.md", *sorted((ROOT / "kb" / "about").glob("*.md"))):
         text = path.read_text(encoding="utf-8")
-        anew = transcript.sub(lambda match: f"```console\n$ {match[1]}\n{printed(match[1])}\n```", text)
+        anew = TRANSCRIPT.sub(lambda found: f"{found[1]}console\n$ {found[2]}\n{printed(found[2])}\n{found[1]}", text)
         path.write_text(anew, encoding="utf-8")
 
 

@@ -9,11 +9,11 @@ import pytest
 
 from assistant.cli import kbask as group
 from assistant.config import ABOUT
-from benchmarks.transcripts import printed
+from benchmarks.transcripts import TRANSCRIPT, printed
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-TRANSCRIPTS = re.findall(r"```console\n\$ ((?:kbask|python) [^\n]+)\n(.*?)```", README, re.DOTALL)
+TRANSCRIPTS = [(command, output) for _, command, output in TRANSCRIPT.findall(README)]
 
 
 @pytest.mark.parametrize("command", sorted(group.commands))
