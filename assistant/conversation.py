@@ -26,13 +26,14 @@ class Turn:
 
 # A follow-up that only turns the answer down: its words tell nothing of the problem.
 REJECTION = re.compile(
-    r"(?:no|sorry|nope|hm+)?[,. ]*(?:(?:(?:that|this|it) (?:was|is|did|does)|(?:that|this|it)'s)(?: ?not|n't) "
-    r"(?:it|the (?:cause|problem|reason|fix)|help|work)|not (?:it|that)|(?:did|does)n't (?:help|work)|no luck|what else|next"
-    r"(?: one| cause)?|(?:any )?other (?:causes?|ideas?)|still the same|same (?:error|problem)(?: again)?|no)[.!? ]*"
-    r"|(?:试过了?|看过了?)?[，, ]*(?:都?不是(?:这个|它)?(?:原因|问题)?|没用|没有用|不行|不对|没解决|还是(?:一样|不行)"
-    r"|还有(?:别的|其他)?(?:原因|可能)?吗?|下一个|换一个|其他原因)[。！？!?. ]*",
+    r"(?:(?:no|nope|sorry|hm+|(?:(?:that|this|it) (?:was|is)(?: not|n't)|(?:that|this|it)'s not) (?:it|the (?:cause|problem|fix))"
+    r"|(?:(?:that|this|it) )?(?:did|does)(?: not|n't) (?:help|work)|not (?:it|that)|no luck|what else|next(?: one| cause)?"
+    r"|(?:any )?other (?:causes?|ideas?)|still the same|same (?:error|problem)(?: again)?)[,.!? ]*)+"
+    r"|(?:(?:试过了?|看过了?|都?不是(?:这个|它)?(?:原因|问题)?|没用|没有用|不行|不对|没解决|还是(?:一样|不行)"
+    r"|还有(?:别的|其他)?(?:原因|可能)?吗?|下一个|换一个|其他原因)[，。！？,!?. ]*)+",
     re.IGNORECASE,
 )
+SHORT = 200  # Characters: who says more has something to tell.
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,8 @@ class Conversation:
 
     def asked_about(self, entry: Entry) -> set[str]:
         """Ids of the entry's causes in the last answer, where its reader asks about it and tells nothing new."""
-        return _causes_in([turn.answer for turn in self.turns[-1:]], entry) if QUESTION.search(self.text) else set()
+        asks = len(self.text) <= SHORT and QUESTION.search(self.text)
+        return _causes_in([turn.answer for turn in self.turns[-1:]], entry) if asks else set()
 
 
 def _causes_in(answers: Sequence[str], entry: Entry) -> set[str]:
@@ -84,7 +86,7 @@ def _causes_in(answers: Sequence[str], entry: Entry) -> set[str]:
 
 
 def _is_rejection(words: str) -> bool:
-    return bool(REJECTION.fullmatch(words.strip()))
+    return len(words) <= SHORT and bool(REJECTION.fullmatch(words.strip()))
 
 
 def _is_report(query: Query) -> bool:

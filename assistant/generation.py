@@ -9,9 +9,11 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import re
+import socket
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
@@ -77,6 +79,32 @@ class Timeouts:
 SHORT = Timeouts(piece=5, whole=5)  # For what only helps.
 
 
+class _Line:
+    """The connection of a reply, which another thread may end, be it still silent."""
+
+    def __init__(self) -> None:
+        self._lock, self._is_over = threading.Lock(), False
+        self._socket: socket.socket | None = None
+
+    def trace(self, event: str, told: Mapping[str, Any]) -> None:
+        """What httpx2 tells of a request's way: here its connection, before anything is sent or read."""
+        if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
+            with self._lock:
+                self._socket = told["return_value"].get_extra_info("socket")
+                self._shut()
+
+    def end(self) -> None:
+        """Whoever reads sees the reply broken off at once, and the server its client gone."""
+        with self._lock:
+            self._is_over = True
+            self._shut()
+
+    def _shut(self) -> None:
+        if self._is_over and self._socket is not None:
+            with contextlib.suppress(OSError):  # It is closed already.
+                self._socket.shutdown(socket.SHUT_RDWR)
+
+
 @dataclass
 class Server:
     """A model behind the OpenAI protocol; `url` is what stands before `/chat/completions`."""
@@ -87,6 +115,7 @@ class Server:
     context: int = UNKNOWN_CONTEXT
     timeouts: Timeouts = Timeouts()
     counts_tokens: bool = True
+    _line: _Line = field(default_factory=_Line, init=False, repr=False, compare=False)
 
     @property
     def is_local(self) -> bool:
@@ -109,6 +138,10 @@ class Server:
             texts = deltas(data, reply.headers.get("content-type", ""), self.url)
             yield from until_stop(without_thinking(limited(texts, max_tokens)), stop)
 
+    def hang_up(self) -> None:
+        """End what `stream` reads or will read, from another thread; it may raise GenerationError. A copy has its own line."""
+        self._line.end()
+
     def count_tokens(self, text: str) -> int:
         """Counted by the server where it can (llama.cpp, vLLM, SGLang, `kbask llm`), else `estimate_tokens`."""
         if self.counts_tokens:
@@ -123,7 +156,7 @@ class Server:
     def _open(self, client: httpx2.Client, body: dict[str, Any]) -> Iterator[httpx2.Response]:
         """The reply to `body`, asked again without each parameter that the server names as refused."""
         while True:
-            with _send(client, f"{self.url}/chat/completions", body) as reply:
+            with _send(client, f"{self.url}/chat/completions", body, self._line) as reply:
                 if reply.status_code == 200:
                     yield reply
                     return
@@ -239,11 +272,14 @@ def _client(url: str, key: str | None, timeouts: Timeouts) -> httpx2.Client:
 
 
 @contextlib.contextmanager
-def _send(client: httpx2.Client, url: str, body: dict[str, Any] | None = None) -> Iterator[httpx2.Response]:
+def _send(
+    client: httpx2.Client, url: str, body: dict[str, Any] | None = None, line: _Line | None = None
+) -> Iterator[httpx2.Response]:
     """The reply, its body unread; tried again only where no connection came about."""
     import httpx2
 
-    request = client.build_request("GET" if body is None else "POST", url, json=body)
+    traced = {"trace": line.trace} if line else None
+    request = client.build_request("GET" if body is None else "POST", url, json=body, extensions=traced)
     for attempt in range(1, CONNECTION_ATTEMPTS + 1):
         try:
             reply = client.send(request, stream=True)

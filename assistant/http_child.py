@@ -12,6 +12,8 @@ import gc
 import json
 import os
 import sys
+import time
+import traceback
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 from pathlib import Path
@@ -19,7 +21,7 @@ from typing import Any, BinaryIO
 
 from assistant.conversation import Turn
 from assistant.http_answers import Told, told
-from assistant.http_guard import Refusal
+from assistant.http_guard import Refusal, broken
 from assistant.http_requests import Asked
 from indexer.embedding import DEFAULT, NONE
 from indexer.errors import KbaskError
@@ -28,6 +30,7 @@ from indexer.query import Query
 
 LENGTH = 8  # Bytes that say how long the next piece is.
 READY, DONE, FAILED = b"r", b"d", b"f"
+AGAIN_AFTER = 30.0  # Seconds after which it is tried again where a process could not be started.
 WARM_UP = "loss is zero during sft"
 
 
@@ -39,35 +42,48 @@ class Children:
         self._free: list[_Child] = []
         self._all: set[_Child] = set()
         self._starting: asyncio.Task[None] | None = None
+        self._not_before = 0.0
 
     def want(self) -> None:
-        """Start them beside, unless that was done. An index that is not on disk has none, and one whose embedder is large:
+        """Start beside what there are too few of. An index that is not on disk has none, and one whose embedder is large:
         each would have its own."""
         embedder = self._index.manifest["embedder"]
         is_small = embedder is None or embedder["name"] == DEFAULT
-        if self._starting is None and self._index.folder is not None and is_small:
+        is_due = (self._starting is None or self._starting.done()) and time.monotonic() >= self._not_before
+        if is_due and len(self._all) < self._count and self._index.folder is not None and is_small:
             self._starting = asyncio.ensure_future(self._start())
 
     async def _start(self) -> None:
         job = {"folder": str(self._index.folder), "embedder": DEFAULT if self._index.manifest["embedder"] else NONE}
-        for _ in range(self._count):
-            with contextlib.suppress(ChildGoneError, OSError):  # Then there is one less.
+        while len(self._all) < self._count:
+            child = None
+            try:
                 child = _Child(await _spawn())
                 self._all.add(child)
-                if (await child.ask(job))[:1] == READY:
-                    self._free.append(child)
+                await child.ask(job)
+                self._free.append(child)
+            except (ChildGoneError, OSError):
+                if child is not None:
+                    self._end(child)
+                self._not_before = time.monotonic() + AGAIN_AFTER
+                return
+
+    def _end(self, child: _Child) -> None:
+        child.kill()
+        self._all.discard(child)
 
     @contextlib.asynccontextmanager
     async def free(self) -> AsyncIterator[_Child | None]:
-        """A process that has nothing to do, None where there is none; one that fails is not used again."""
+        """A process that has nothing to do, None where there is none; instead of one that fails another is started."""
         child = self._free.pop() if self._free else None
         try:
             yield child
         except BaseException as error:
             # Whoever left in the middle of an answer would leave it to the next one.
             if child and not isinstance(error, Refusal):
-                child.kill()
+                self._end(child)
                 child = None
+                self.want()
             raise
         finally:
             if child:
@@ -75,6 +91,7 @@ class Children:
 
     async def close(self) -> None:
         """End them all."""
+        self._count = 0
         if self._starting:
             self._starting.cancel()
         for child in self._all:
@@ -121,9 +138,9 @@ async def _spawn() -> asyncio.subprocess.Process:
         *(sys.executable, "-P", "-m", "assistant.http_child"),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
-        # One thread each, as the command has it.
+        # One thread each, as the command has it; of settings and keys they need none.
         env={
-            **os.environ,
+            **{name: value for name, value in os.environ.items() if not name.startswith("KBASK_")},
             "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
             "OMP_NUM_THREADS": "1",
             "OPENBLAS_NUM_THREADS": "1",
@@ -143,12 +160,16 @@ def main() -> None:
     gc.freeze()  # The index is there to stay, and need not be looked through again.
     _write(target, READY)
     while (request := _read(source)) is not None:
-        asked = request["asked"]
-        turns = tuple(Turn(**turn) for turn in asked["conversation"])
         try:
+            asked = request["asked"]
+            turns = tuple(Turn(**turn) for turn in asked["conversation"])
             done = told(request["kind"], Asked(**{**asked, "conversation": turns}), index)
         except KbaskError as error:
             _write(target, FAILED + b"\n" + str(error).encode())
+        except Exception as error:  # The next request has nothing to do with it.
+            # Without its message, which may hold what was asked.
+            print(*traceback.format_tb(error.__traceback__), type(error).__name__, sep="", file=sys.stderr, flush=True)
+            _write(target, FAILED + b"\n" + broken().message.encode())
         else:
             _write(target, DONE + done.outcome.encode() + b"\n" + done.data)
 

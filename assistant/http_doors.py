@@ -26,6 +26,7 @@ class Doors:
 
     def __init__(self, index: Index, writer: Writer, figures: Metrics, origins: tuple[str, ...]) -> None:
         self._index, self._writer, self._figures, self._origins = index, writer, figures, origins
+        self._packed: dict[tuple[str, Language], Body] = {}
 
     # ---- the page, and what tells how the server is
 
@@ -78,8 +79,11 @@ class Doors:
         return reply(self._entry(self._known(request).id, language or "en"), request)
 
     def _entry(self, id_: str, language: Language) -> Body:
-        entries = self._index.entries
-        return Body.of(to_bytes(http_entries.entry_json(entries[id_], entries, language)), "application/json")
+        entries, found = self._index.entries, self._packed.get((id_, language))
+        if found is None:
+            found = Body.of(to_bytes(http_entries.entry_json(entries[id_], entries, language)), "application/json")
+            self._packed[id_, language] = found
+        return found
 
     async def script(self, request: Any) -> Any:
         from starlette.responses import PlainTextResponse

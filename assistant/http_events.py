@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from assistant.http_guard import Send
@@ -22,12 +23,13 @@ def event(data: Any, name: str = "") -> bytes:
     return f"{head}data: {text}\n\n".encode("utf-8", errors="replace")
 
 
-async def send_stream(pieces: AsyncIterator[bytes], send: Send) -> None:
+async def send_stream(pieces: AsyncGenerator[bytes, None], send: Send) -> None:
     """Send a stream; it begins with its first piece, so that what is refused before that has a status of its own."""
     started = False
-    async for piece in pieces:
-        if not started:
-            started = True
-            await send({"type": "http.response.start", "status": 200, "headers": list(HEADERS)})
-        await send({"type": "http.response.body", "body": piece, "more_body": True})
+    async with contextlib.aclosing(pieces):
+        async for piece in pieces:
+            if not started:
+                started = True
+                await send({"type": "http.response.start", "status": 200, "headers": list(HEADERS)})
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
     await send({"type": "http.response.body", "body": b"", "more_body": False})

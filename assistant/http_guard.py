@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import ipaddress
+import re
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
@@ -42,10 +43,11 @@ NOT_KEPT = (b"cache-control", b"no-store")
 class HttpSettings:
     """What the server allows; read at the door and handed on.
 
-    `hosts` and `origins` are exact, like `kb.example.org:8017` and `https://kb.example.org`; the address's own names come with
-    it. `token` is None on loopback alone. 0 requests a minute is no limit. `concurrent` answers are written at a time by a
-    model, and `waiting` questions may wait; `seconds_to_receive` is for a request's body, `seconds_to_answer` for an answer
-    whole.
+    `hosts` and `origins` are exact, like `kb.example.org:8017` and `https://kb.example.org`; a host without a port stands for
+    the name alone and with `port`, and the address's own names come with it. `proxies` are the addresses that are believed for
+    whom they ask, "*" for any. `token` is None on loopback alone. 0 requests a minute is no limit. `concurrent` answers are
+    written at a time by a model, and `waiting` questions may wait; `seconds_to_receive` is for a request's body,
+    `seconds_to_answer` for an answer whole, waiting included.
     """
 
     host: str = "127.0.0.1"
@@ -53,6 +55,7 @@ class HttpSettings:
     token: str | None = None
     hosts: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
+    proxies: tuple[str, ...] = ()
     max_body_bytes: int = 64 << 20
     requests_a_minute: int = 600
     concurrent: int = 4
@@ -70,10 +73,21 @@ class HttpSettings:
         """The `Host` headers that are answered, in lower case: those of the address itself, and those that were named."""
         of_loopback = self.is_loopback or self.host in EVERY_ADDRESS
         names = ["127.0.0.1", "localhost", "[::1]"] if of_loopback else [bracketed(self.host)]
-        named = (*self.hosts, *(f"{name}:{self.port}" for name in names))
+        named = [*self.hosts, *(self._with_port(name) for name in (*self.hosts, *names))]
         # Browsers leave the port out where it is the scheme's own.
         short = {host.removesuffix(":80").removesuffix(":443") for host in named}
         return frozenset(host.lower() for host in (*named, *short))
+
+    @property
+    def page(self) -> str:
+        """Where a browser finds the page: by the first name that was allowed where the address is every one."""
+        host = "localhost" if self.host == "127.0.0.1" else bracketed(self.host)
+        if self.host in EVERY_ADDRESS and self.hosts:
+            host = self.hosts[0]
+        return f"http://{self._with_port(host)}/"
+
+    def _with_port(self, host: str) -> str:
+        return host if re.search(r"[^:]:\d+$", host) else f"{host}:{self.port}"
 
 
 def is_loopback(host: str) -> bool:

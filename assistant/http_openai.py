@@ -16,6 +16,7 @@ from assistant.http_requests import MODEL, Chat
 WORDS = {"en": "Entries", "zh": "条目"}
 COUNTED = 1_000_000  # Characters of a text whose tokens are counted; of a longer one they are taken to go on alike.
 LAST = b"data: [DONE]\n\n"
+LINED = ("foot", "run")
 
 
 class Completion:
@@ -30,7 +31,7 @@ class Completion:
     def whole(self, answer: Mapping[str, Any]) -> dict[str, Any]:
         """The completion of an answer's JSON."""
         sources, links = self._sources(answer)
-        self._said = f"{answer['text']}\n\n{sources}" if sources else answer["text"]
+        self._said = "\n\n".join([*map(_lined, answer["blocks"]), *([sources] if sources else [])])
         message = {"role": "assistant", "content": self._said, "refusal": None, "annotations": url_citations(self._said, links)}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
         return {**self._frame("chat.completion"), "choices": [choice], "usage": self._usage()}
@@ -40,7 +41,7 @@ class Completion:
         if told.name == "understood":
             yield self._chunk({"role": "assistant", "content": ""})
         elif told.name == "block":
-            yield self._say(("\n\n" if self._said else "") + told.data["text"])
+            yield self._say(("\n\n" if self._said else "") + _lined(told.data))
         elif told.name == "done":
             sources, links = self._sources(told.data)
             if sources:
@@ -87,6 +88,12 @@ class Completion:
         links += [(title, address) for address, title in entries.items()]
         lines = [f"- [{_label(title)}]({address})" for address, title in entries.items()]
         return "\n".join([f"**{WORDS[answer['language']]}**", "", *lines]) if lines else "", links
+
+
+def _lined(block: Mapping[str, Any]) -> str:
+    """A block's text, with the lines of one that has each for itself: CommonMark makes one paragraph of them."""
+    text = str(block["text"])
+    return text.replace("\n", "  \n") if block["kind"] in LINED else text
 
 
 def url_citations(text: str, links: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ import gzip
 import hashlib
 import html
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,6 @@ TYPES = {
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
-    ".json": "application/json",
-    ".woff2": "font/woff2",
-    ".png": "image/png",
 }
 WORTH_PACKING = 1400  # Bytes: what fits a packet gains nothing.
 
@@ -39,7 +36,7 @@ class Body:
 
     @classmethod
     def of(cls, data: bytes, type_: str) -> Body:
-        packed = gzip.compress(data, 6, mtime=0) if len(data) > WORTH_PACKING and "font" not in type_ else None
+        packed = gzip.compress(data, 6, mtime=0) if len(data) > WORTH_PACKING else None
         return cls(data, packed, f'"{hashlib.sha256(data).hexdigest()[:20]}"', type_)
 
 
@@ -58,11 +55,18 @@ def reply(body: Body, request: Any, headers: dict[str, str] | None = None) -> An
 
 def page_file(name: str) -> Body:
     """A file of the page by its name; raises Refusal where there is none."""
-    for folder in FOLDERS[: 1 if name not in SITE_ASSETS else 2]:
-        path = folder / name
-        if "/" not in name and "\\" not in name and path.suffix in TYPES and path.is_file():
-            return _read(path, path.stat().st_mtime_ns)
-    raise Refusal(404, "There is no such file of the page.")
+    path = _files().get(name)
+    if path is None:
+        raise Refusal(404, "There is no such file of the page.")
+    return _read(path, path.stat().st_mtime_ns)
+
+
+@cache
+def _files() -> dict[str, Path]:
+    """Every file that is served by its name, as the folders have them when they are first asked for."""
+    page, assets = FOLDERS
+    found = [*(assets / name for name in SITE_ASSETS), *page.iterdir()]
+    return {path.name: path for path in found if path.suffix in TYPES and path.is_file()}
 
 
 def index_page(origins: tuple[str, ...]) -> Body:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -17,7 +16,7 @@ from assistant.http_child import WARM_UP, ChildGoneError, Children
 from assistant.http_events import KEEP_ALIVE, event, send_stream
 from assistant.http_guard import Application, HttpSettings, Receive, Refusal, Scope, Send, broken, read_body, stopping
 from assistant.http_metrics import Metrics
-from assistant.http_models import HungUpError, Watched, Writer
+from assistant.http_models import HangUp, HungUpError, Watched, Writer
 from assistant.http_openai import Completion
 from assistant.http_requests import Asked, read_ask, read_chat, read_json, read_search
 from assistant.http_work import Lane, items_of
@@ -26,7 +25,7 @@ from indexer.query import Query
 
 AT_ONCE = 2  # Answers that are composed at a time, and so embeddings: more only wait for one another.
 BIG = 1 << 20  # Bytes from which on a body is worked on one at a time.
-BIG_WAITING = 3  # Big bodies that may be here and wait: each is held in memory.
+BIG_WAITING = 3  # Big bodies that may wait before they are read: one is held in memory at a time.
 KEPT_BYTES = 8 << 20  # Of answers that may be asked for again; one has 10 kB.
 QUIET = 10.0  # Seconds of a silent model after which a stream shows that it is alive.
 T = TypeVar("T")
@@ -35,8 +34,11 @@ T = TypeVar("T")
 class Question:
     """A request for an answer on its way: what is read of it, and what it holds."""
 
-    def __init__(self, request: Any, scope: Scope, receive: Receive, send: Send, held: contextlib.AsyncExitStack) -> None:
+    def __init__(
+        self, request: Any, scope: Scope, receive: Receive, send: Send, held: contextlib.AsyncExitStack, deadline: float
+    ) -> None:
         self.request, self.scope, self.receive, self.send, self.held = request, scope, receive, send, held
+        self.deadline = deadline  # By the loop's time; waiting for a place counts too.
         self.body: dict[str, Any] = {}
         self.is_big = False
 
@@ -70,7 +72,7 @@ class Questions:
     async def warm(self) -> None:
         """Load what the first question would wait for, and the model beside."""
         self._writer.load()
-        await self._run(partial(self._index.search, Query.from_text(WARM_UP)))
+        await self._run(partial(self._index.search, Query.from_text(WARM_UP)), self._deadline())
 
     async def close(self) -> None:
         await self._children.close()
@@ -86,11 +88,11 @@ class Questions:
         return self._answering(self._chat, request)
 
     def _answering(self, door: Callable[[Question], Coroutine[Any, Any, None]], request: Any) -> Application:
-        """A reply that reads its request itself: a big body takes its place before it is read."""
+        """A reply that reads its request itself: a big body takes its place before it is read, any other afterwards."""
 
         async def answering(scope: Scope, receive: Receive, send: Send) -> None:
             async with contextlib.AsyncExitStack() as held:
-                question = Question(request, scope, receive, send, held)
+                question = Question(request, scope, receive, send, held, self._deadline())
                 try:
                     question.body = await self._read(question)
                     await door(question)
@@ -117,30 +119,33 @@ class Questions:
             raise Refusal(415, "The body is JSON: send it with Content-Type: application/json.")
         told = request.headers.get("content-length", "")
         if not told.isdecimal() or int(told) > BIG:
-            await question.held.enter_async_context(self._big.place())
+            await question.held.enter_async_context(self._big.place(question.deadline))
             question.is_big = True
         data = await read_body(question.receive, settings.max_body_bytes, settings.seconds_to_receive)
-        return await self._run(partial(read_json, data)) if question.is_big else read_json(data)
+        return await self._run(partial(read_json, data), question.deadline) if question.is_big else read_json(data)
 
-    async def _run(self, job: Callable[[], T]) -> T:
-        """A job in a thread, given up after `seconds_to_answer`."""
-        async with asyncio.timeout(self._settings.seconds_to_answer):
+    def _deadline(self) -> float:
+        return asyncio.get_running_loop().time() + self._settings.seconds_to_answer
+
+    async def _run(self, job: Callable[[], T], deadline: float) -> T:
+        """A job in a thread, given up at the deadline."""
+        async with asyncio.timeout_at(deadline):
             return await asyncio.get_running_loop().run_in_executor(self._threads, job)
 
     async def _told(self, question: Question, kind: str, asked: Asked) -> Told:
         """The reply to a question without a model, in a process of its own once one has had to wait for another."""
         here = partial(told, kind, asked, self._index)
         if question.is_big:  # It has its place already.
-            return await self._run(here)
+            return await self._run(here, question.deadline)
         if self._quick.inside >= AT_ONCE:
             self._children.want()
-        async with self._quick.place():
+        async with self._quick.place(question.deadline, question.receive):
             with contextlib.suppress(ChildGoneError):
                 async with self._children.free() as child:
                     if child is not None:
-                        async with asyncio.timeout(self._settings.seconds_to_answer):
+                        async with asyncio.timeout_at(question.deadline):
                             return await child.tell(kind, asked)
-            return await self._run(here)
+            return await self._run(here, question.deadline)
 
     async def _search(self, question: Question) -> None:
         await question.reply((await self._told(question, "search", read_search(question.body))).data)
@@ -156,7 +161,7 @@ class Questions:
 
     async def _chat(self, question: Question) -> None:
         chat = read_chat(question.body)
-        completion = await self._run(lambda: Completion(chat, question.base))
+        completion = await self._run(lambda: Completion(chat, question.base), question.deadline)
         if chat.stream:
             await send_stream(self._stream(question, chat.asked, completion.chunks), question.send)
         else:
@@ -190,10 +195,9 @@ class Questions:
             for composed in events_of(json.loads(found.data)):
                 yield composed
             return
-        async with self._writing.place():
+        async with self._writing.place(question.deadline, question.receive):
             tell = partial(self._tell, asked)
-            seconds = self._settings.seconds_to_answer
-            async with contextlib.aclosing(items_of(tell, question.receive, seconds, QUIET)) as items:
+            async with contextlib.aclosing(items_of(tell, question.receive, question.deadline, QUIET)) as items:
                 async for item in items:
                     if item is not None and item.name == "understood":
                         await question.held.aclose()  # The paste is read: others may come in.
@@ -201,9 +205,9 @@ class Questions:
                         self._figures.asks.labels(outcome(item.data)).inc()
                     yield item
 
-    def _tell(self, asked: Asked, hung_up: threading.Event) -> Any:
+    def _tell(self, asked: Asked, hang_up: HangUp) -> Any:
         took = self._figures.generation.observe
-        return http_answers.tell(asked, self._index, lambda: Watched(self._writer.get(), self._writer, hung_up, took))
+        return http_answers.tell(asked, self._index, lambda: Watched(self._writer.get(), self._writer, hang_up, took))
 
     async def _stream(self, question: Question, asked: Asked, form: Callable[[Event], Any]) -> AsyncGenerator[bytes, None]:
         """The bytes of a stream of events in a form; what goes wrong after the first is its last event."""

@@ -11,7 +11,7 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from assistant.http_doors import Doors
@@ -27,13 +27,18 @@ SECONDS_TO_STOP = 10
 SWITCH_SECONDS = 0.0005
 
 
-def application(opened: Index, model: Choice | None, settings: HttpSettings) -> Application:
-    """The ASGI application over an open index; `model` gives the model that writes, which may take its time."""
+def application(
+    opened: Index, model: Choice | None, settings: HttpSettings, say: Callable[[str], None] = lambda line: None
+) -> Application:
+    """The ASGI application over an open index; `model` gives the model that writes, which may take its time.
+
+    `say` is told in a line when the model is there, and when it cannot be had.
+    """
     from starlette.applications import Starlette
     from starlette.exceptions import HTTPException
     from starlette.routing import Route
 
-    figures, writer = Metrics(), Writer(model)
+    figures, writer = Metrics(), Writer(model, say)
     doors, questions = Doors(opened, writer, figures, settings.origins), Questions(opened, writer, settings, figures)
 
     @contextlib.asynccontextmanager
@@ -111,13 +116,12 @@ def check_address(settings: HttpSettings) -> None:
         return
     if not settings.token:
         raise ConfigError(
-            f"{settings.host} can be reached by others: kbask serves there with a token alone. "
-            'Run: KBASK_SERVE_TOKEN="$(openssl rand -hex 24)" kbask serve ...'
+            f"{settings.host} can be reached by others: kbask serves there with a token alone. Make one, which "
+            "`echo $KBASK_SERVE_TOKEN` shows: export KBASK_SERVE_TOKEN=$(openssl rand -hex 24)"
         )
     if settings.host in EVERY_ADDRESS and not settings.hosts:
         raise ConfigError(
-            f"{settings.host} is every address of this machine; name those it is asked by: "
-            f"--allow-host kb.example.org:{settings.port}"
+            f"{settings.host} is every address of this machine; name those it is asked by: --allow-host kb.example.org"
         )
 
 
@@ -131,6 +135,7 @@ def serve(app: Application, settings: HttpSettings, listener: socket.socket | No
         lines.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
         logging.getLogger("kbask.requests").addHandler(lines)
         logging.getLogger("kbask.requests").setLevel(logging.INFO)
+    raise_file_limit()
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.freeze()  # The index is there to stay, and need not be looked through again.
     gc.enable()  # A command of a second does without.
@@ -138,14 +143,23 @@ def serve(app: Application, settings: HttpSettings, listener: socket.socket | No
     # uvicorn raises the signal again when it has stopped; being told to stop is no failure.
     before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        uvicorn.Server(uvicorn_config(app)).run(sockets=[listener])
+        uvicorn.Server(uvicorn_config(app, settings.proxies)).run(sockets=[listener])
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-def uvicorn_config(app: Application) -> Any:
-    """How uvicorn runs the application: it logs no request, reads no environment, and believes no proxy but this machine's."""
+def raise_file_limit() -> None:
+    """As many connections as the system allows; the soft limit is often 1,024, and each takes an open file."""
+    with contextlib.suppress(ImportError, OSError, ValueError):  # Then it stays as it is.
+        import resource
+
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def uvicorn_config(app: Application, proxies: Sequence[str] = ()) -> Any:
+    """How uvicorn runs the application: it logs no request, reads no environment, and believes no proxy but those named."""
     import uvicorn
 
     return uvicorn.Config(
@@ -153,7 +167,8 @@ def uvicorn_config(app: Application) -> Any:
         log_level="warning",
         access_log=False,
         server_header=False,
-        forwarded_allow_ips="127.0.0.1",
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=list(proxies),
         timeout_graceful_shutdown=SECONDS_TO_STOP,
         ws="none",
         lifespan="on",

@@ -80,6 +80,7 @@ def test_only_turning_it_down_moves_on(index: Index, words: str) -> None:
         "that's not it",
         "No, it didn't help!",
         "What else?",
+        "that was not it, what else?",
         "next",
         "不是这个原因。",
         "试过了，没用",

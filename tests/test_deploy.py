@@ -23,6 +23,7 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT
+from tests.test_generation import within
 
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 DEPLOY = ROOT / "deploy"
@@ -56,7 +57,7 @@ def post(port: int, text: str) -> int:
 @contextmanager
 def serving(port: int, front: int, environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     """A `kbask serve` that is asked by the balancer's name; killed at the end."""
-    names = ["--allow-host", f"127.0.0.1:{front}", "--allow-host", f"127.0.0.1:{port}"]
+    names = ["--allow-host", f"127.0.0.1:{front}", "--proxy", "127.0.0.1"]
     child = subprocess.Popen(
         [sys.executable, "-m", "assistant.cli", "serve", "--port", str(port), "--requests", "0", *names],
         env={**environment, "PYTHONPATH": str(ROOT), "KBASK_SERVE_TOKEN": TOKEN},
@@ -129,16 +130,17 @@ def test_a_server_that_dies_under_load_loses_only_what_it_was_answering(environm
         clients = [threading.Thread(target=load.run) for _ in range(CLIENTS)]
         for client in clients:
             client.start()
-        while len(load.ended) < 40:
-            time.sleep(0.02)
+        assert within(60, lambda: len(load.ended) >= 40)
         first.kill()
         first.wait()
         killed, before = time.monotonic(), len(load.ended)
-        while len(load.ended) < before + 80:
-            time.sleep(0.02)
-        load.stop.set()
-        for client in clients:
-            client.join(40)
+        try:
+            assert within(60, lambda: len(load.ended) >= before + 80)
+        finally:
+            load.stop.set()
+            for client in clients:
+                client.join(40)
+        assert not any(client.is_alive() for client in clients)
     lost = [(at, status) for at, status in load.ended if status != 200]
     assert len(lost) <= CLIENTS
     assert all(killed - 1 < at < killed + 3 for at, _ in lost)
@@ -154,4 +156,22 @@ def test_the_compose_file_has_the_servers_that_nginx_names_and_no_secret() -> No
         assert service["environment"]["KBASK_LLM_URL"] == "http://vllm:8000/v1"
         assert all(value.startswith(("${", "http://")) for value in service["environment"].values())
         assert "--allow-host" in service["command"]
+        assert "ports" not in service
+        assert ' --proxy "*" ' in service["command"]
     assert "--tensor-parallel-size 4" in composed["services"]["vllm"]["command"]
+    assert composed["services"]["nginx"]["ports"] == ["127.0.0.1:8080:8080"]
+
+
+def test_the_command_of_the_image_says_which_variable_is_missing(environment: dict[str, str], tmp_path: Path) -> None:
+    lines = (DEPLOY / "Dockerfile").read_text(encoding="utf-8").splitlines()
+    command = json.loads(next(line.removeprefix("CMD ") for line in lines if line.startswith("CMD ")))
+    (tmp_path / "kbask").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m assistant.cli "$@"\n', encoding="utf-8")
+    (tmp_path / "kbask").chmod(0o755)
+    base = {**environment, "PYTHONPATH": str(ROOT), "PATH": f"{tmp_path}:{environment['PATH']}"}
+    for given, said in (
+        ({}, "KBASK_HOST: is the name by which it is asked, like kb.example.org"),
+        ({"KBASK_HOST": "kb.example.org"}, "export KBASK_SERVE_TOKEN=$(openssl rand -hex 24)"),
+    ):
+        done = subprocess.run(command, env={**base, **given}, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode != 0
+        assert said in done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.server
 import json
 import os
 import re
@@ -12,18 +13,19 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import httpx2
 import pytest
 import uvicorn
 
-from assistant import http_answers, http_models, http_questions
+from assistant import http_answers, http_child, http_models, http_questions
 from assistant.conversation import Turn
 from assistant.generation import Model, connect
 from assistant.http_child import Children
-from assistant.http_guard import HttpSettings
+from assistant.http_guard import HttpSettings, Refusal
 from assistant.http_html import to_html
 from assistant.http_requests import Asked
 from assistant.http_server import application, check_address, listen, uvicorn_config
@@ -40,11 +42,13 @@ REPLY = GOOD["en"]
 
 
 @contextlib.contextmanager
-def serving(index: Index, model: Callable[[], Model] | None = None, **changed: Any) -> Iterator[httpx2.Client]:
+def serving(
+    index: Index, model: Callable[[], Model] | None = None, say: Callable[[str], None] = print, **changed: Any
+) -> Iterator[httpx2.Client]:
     """A client of a server that runs on a free port until the end."""
     listener = listen(HttpSettings(port=0))
     settings = HttpSettings(**{"port": listener.getsockname()[1], "requests_a_minute": 0, **changed})
-    server = uvicorn.Server(uvicorn_config(application(index, model, settings)))
+    server = uvicorn.Server(uvicorn_config(application(index, model, settings, say), settings.proxies))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
@@ -88,12 +92,17 @@ def asks(client: httpx2.Client, outcome: str) -> float:
     return float(found[1]) if found else 0.0
 
 
-def test_a_question_has_the_answer_that_the_command_prints(client: httpx2.Client, kbask: Any) -> None:
+def test_a_question_has_the_answer_that_the_command_prints_with_its_steps_whole(
+    client: httpx2.Client, kbask: Any, index: Index
+) -> None:
     told = client.post("/v1/ask", json={"text": QUESTION}).json()
     printed = json.loads(kbask("--json", QUESTION).stdout)
-    assert {name: told[name] for name in printed if name != "snippets"} == {
-        name: value for name, value in printed.items() if name != "snippets"
+    own = ("snippets", "text")
+    assert {name: told[name] for name in printed if name not in own} == {
+        name: value for name, value in printed.items() if name not in own
     }
+    cause = told["citations"][0]["id"].partition("#")[2]
+    assert index.entries["loss-zero-sft"].part(cause, "en").text in told["text"]
     assert "\n\n".join(block["text"] for block in told["blocks"]) == told["text"]
     assert told["blocks"][0]["html"].startswith("<h1>Loss is 0.0 during SFT</h1>")
     for snippet, called in zip(told["snippets"], printed["snippets"], strict=True):
@@ -167,18 +176,103 @@ def test_whoever_hangs_up_stops_the_writing_and_frees_the_place(index: Index) ->
         for accept in ("text/event-stream", "application/json"):
             replay.hung_up.clear()
             before = len(replay.asked)
-            body = json.dumps({"text": LOG}).encode()
-            with socket.create_connection(("127.0.0.1", client.base_url.port or 0)) as connection:
-                connection.sendall(
-                    f"POST /v1/ask HTTP/1.1\r\nHost: 127.0.0.1:{client.base_url.port}\r\nAccept: {accept}\r\n"
-                    f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
-                    + body
-                )
+            with posting(client, accept):
                 assert within(10, lambda before=before: len(replay.asked) > before)  # type: ignore[misc]
             assert replay.hung_up.wait(10)
         assert within(10, lambda: asks(client, "hung_up") == 2)
         replay.reply, replay.pause = REPLY, 0.0
         assert client.post("/v1/ask", json={"text": LOG}).json()["model"] == "replay"
+
+
+@contextlib.contextmanager
+def silent(sends_head: bool) -> Iterator[tuple[str, list[int], threading.Event]]:
+    """A model that reads its prompt for ever: its address, what it was asked, and whether the client has hung up."""
+    asked, closed = list[int](), threading.Event()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = json.dumps({"data": [{"id": "silent", "max_model_len": 16_384}]}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            if not self.path.endswith("/chat/completions"):
+                self.send_error(404)
+                return
+            if sends_head:
+                self.send_response(200)
+                self.send_header("Content-Type", "text/event-stream")
+                self.end_headers()
+            asked.append(1)
+            self.rfile.read(1)  # Nothing is sent any more: it ends with the connection.
+            closed.set()
+
+        def log_message(self, format: str, *arguments: Any) -> None:
+            """Silent."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/v1", asked, closed
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def posting(client: httpx2.Client, accept: str = "application/json") -> socket.socket:
+    """A connection on which a question was asked, and nothing read yet."""
+    body = json.dumps({"text": LOG}).encode()
+    connection = socket.create_connection(("127.0.0.1", client.base_url.port or 0), timeout=20)
+    connection.sendall(
+        f"POST /v1/ask HTTP/1.1\r\nHost: 127.0.0.1:{client.base_url.port}\r\nAccept: {accept}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        + body
+    )
+    return connection
+
+
+@pytest.mark.parametrize("sends_head", [True, False])
+def test_whoever_hangs_up_stops_a_model_that_is_still_silent(index: Index, sends_head: bool) -> None:
+    with silent(sends_head) as (url, asked, closed), serving(index, lambda: connect(url), concurrent=1) as client:
+        with posting(client):
+            assert within(10, lambda: bool(asked))
+            assert not closed.is_set()
+        assert closed.wait(2)
+        assert within(2, lambda: asks(client, "hung_up") == 1)
+        assert client.get("/readyz").json()["model"] == "ready"
+
+
+def test_a_silent_model_is_hung_up_on_when_the_time_is_over_and_its_place_is_free(index: Index) -> None:
+    with (
+        silent(True) as (url, asked, closed),
+        serving(index, lambda: connect(url), concurrent=1, seconds_to_answer=1.0) as client,
+    ):
+        assert client.post("/v1/ask", json={"text": LOG}).status_code == 504
+        assert closed.wait(2)
+        assert client.post("/v1/ask", json={"text": LOG}).status_code == 504
+        assert len(asked) == 2
+
+
+def test_whoever_hangs_up_while_waiting_frees_the_place(index: Index) -> None:
+    with (
+        silent(True) as (url, asked, _),
+        serving(index, lambda: connect(url), concurrent=1, waiting=1, seconds_to_answer=4.0) as client,
+    ):
+        with posting(client):
+            assert within(10, lambda: bool(asked))
+            with posting(client):
+                assert within(2, lambda: "kbask_requests_in_flight 3.0" in client.get("/metrics").text)  # This one is too.
+                assert client.post("/v1/ask", json={"text": LOG}).status_code == 429
+            assert within(2, lambda: asks(client, "hung_up") == 1)
+            began = time.monotonic()
+            assert client.post("/v1/ask", json={"text": LOG}).status_code == 504
+            assert time.monotonic() - began < 6
+        assert len(asked) <= 2
 
 
 def test_a_model_that_cannot_be_had_leaves_the_composed_answer_and_readyz_says_why(
@@ -191,7 +285,8 @@ def test_a_model_that_cannot_be_had_leaves_the_composed_answer_and_readyz_says_w
         return connect("http://127.0.0.1:9/v1")
 
     monkeypatch.setattr(http_models, "AGAIN_AFTER", 0.0)
-    with serving(index, choice) as client:
+    said: list[str] = []
+    with serving(index, choice, said.append) as client:
         assert within(20, lambda: client.get("/readyz").json()["model"] != "loading")
         ready = client.get("/readyz")
         assert ready.status_code == 200
@@ -200,8 +295,9 @@ def test_a_model_that_cannot_be_had_leaves_the_composed_answer_and_readyz_says_w
         assert (told["answered"], told["model"], told["hits"][0]["entry"]) == (True, None, "loss-zero-sft")
         assert [block["kind"] for block in told["blocks"]][:2] == ["head", "notice"]
         assert "No model answers at" in told["blocks"][1]["text"]
-        # And it is asked for again.
+        # And it is asked for again, which is no news.
         assert len(tries) == 2
+        assert [line.startswith("no model writes: No model answers at http://127.0.0.1:9/v1") for line in said] == [True]
 
 
 def test_a_model_that_loads_is_waited_for_a_while_and_no_longer(
@@ -214,12 +310,14 @@ def test_a_model_that_loads_is_waited_for_a_while_and_no_longer(
         assert may_load.wait(30)
         return connect(replay.url)
 
-    with serving(index, choice) as client:
+    said: list[str] = []
+    with serving(index, choice, said.append) as client:
         assert client.get("/readyz").json()["model"] == "loading"
         told = client.post("/v1/ask", json={"text": LOG}).json()
         assert (told["model"], "still being loaded" in told["text"]) == (None, True)
         may_load.set()
         assert within(10, lambda: client.get("/readyz").json()["model"] == "ready")
+        assert within(5, lambda: said == ["replay writes the answers"])
         assert client.post("/v1/ask", json={"text": LOG}).json()["model"] == "replay"
 
 
@@ -267,11 +365,12 @@ def test_a_paste_of_50_mb_is_answered_while_others_ask(client: httpx2.Client) ->
     large = threading.Thread(target=lambda: found.append(client.post("/v1/ask", content=body, headers=headers)))
     large.start()
     waits = []
+    deadline = time.monotonic() + 90
     while large.is_alive():
+        assert time.monotonic() < deadline
         reply = client.post("/v1/ask", json={"text": f"loss is zero at step {len(waits)}"})
         assert reply.status_code == 200
         waits.append(reply.elapsed.total_seconds())
-    large.join()
     assert found[0].json()["hits"][0]["entry"] == "nccl-watchdog-timeout"
     assert len(waits) > 2
     assert max(waits) < 3
@@ -284,7 +383,10 @@ def children_of(pid: int) -> list[int]:
     return [int(child) for child, parent, what in rows if int(parent) == pid and "assistant.http_child" in what]
 
 
-def test_many_questions_at_once_are_answered_by_processes_and_a_dead_one_is_no_loss(index: Index) -> None:
+def test_many_questions_at_once_are_answered_by_processes_and_a_dead_one_is_no_loss(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_child, "AGAIN_AFTER", 0.0)  # One may be killed while it starts.
     with serving(index) as client:
         assert client.post("/v1/ask", json={"text": ECC}).status_code == 200
         assert children_of(os.getpid()) == []
@@ -303,16 +405,53 @@ def test_many_questions_at_once_are_answered_by_processes_and_a_dead_one_is_no_l
             thread.start()
         try:
             assert within(30, lambda: asks(client, "composed") > 10 and len(children_of(os.getpid())) == 2)
-            for child in children_of(os.getpid()):
+            killed = set(children_of(os.getpid()))
+            for child in killed:
                 os.kill(child, signal.SIGKILL)
             counted = asks(client, "composed")
             assert within(30, lambda: asks(client, "composed") > counted + 20)
+            # Others are started instead.
+            assert within(30, lambda: len(set(children_of(os.getpid())) - killed) == 2)
         finally:
             stop.set()
             for thread in threads:
-                thread.join()
+                thread.join(60)
         assert failed == []
     assert children_of(os.getpid()) == []
+
+
+async def _started(children: Children) -> None:
+    while not children._free:
+        await asyncio.sleep(0.01)
+
+
+def test_one_request_that_fails_ends_no_process_and_no_key_is_handed_to_one(
+    index: Index, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("KBASK_LLM_KEY", "a secret")
+
+    async def ask() -> None:
+        children = Children(index, 1)
+        children.want()
+        await asyncio.wait_for(_started(children), 60)
+        async with children.free() as child:
+            assert child is not None
+            given = subprocess.run(
+                ["ps", "eww", "-o", "args=", "-p", str(child.process.pid)], capture_output=True, text=True, check=True
+            ).stdout
+            assert "PYTHONPATH=" in given
+            assert "KBASK_" not in given
+            for wrong in (Asked("what was asked", top=cast("Any", "x")), Asked(cast("Any", {"what was asked": 1}))):
+                with pytest.raises(Refusal, match=r"^Something broke here; the server's own output says what\.$"):
+                    await child.tell("ask", wrong)
+            asked = Asked(LOG)
+            assert await child.tell("ask", asked) == http_answers.told("ask", asked, index)
+        await children.close()
+
+    asyncio.run(ask())
+    said = capfd.readouterr().err
+    assert "TypeError" in said
+    assert "what was asked" not in said
 
 
 def test_a_process_answers_as_the_server_does_and_ends_with_it(index: Index) -> None:
@@ -323,8 +462,7 @@ def test_a_process_answers_as_the_server_does_and_ends_with_it(index: Index) -> 
         async with children.free() as none:
             assert none is None
         children.want()
-        while not children._free:
-            await asyncio.sleep(0.01)
+        await asyncio.wait_for(_started(children), 60)
         for kind in ("ask", "search"):
             asked = Asked(f"\ud83d {LOG}", "zh", 3, turns)
             async with children.free() as child:
@@ -357,7 +495,8 @@ def test_entries_are_listed_and_read_whole_in_both_languages(client: httpx2.Clie
 
 @pytest.mark.parametrize(
     "path", ["/v1/entries/nothing-here", "/v1/entries/loss-zero-sft/nothing.py", "/v1/entries/loss-zero-sft/..%2f..%2fpyproject.toml",
-             "/v1/nothing", "/static/nothing.js", "/static/..%2fconfig.py", "/static/http_server.py", "/v1/ask/"],
+             "/v1/nothing", "/static/nothing.js", "/static/..%2fconfig.py", "/static/http_server.py", "/v1/ask/", "/static/" + "a" * 300,
+             "/static/%00", "/static/."],
 )  # fmt: skip
 def test_what_is_not_there_is_404_in_one_sentence(client: httpx2.Client, path: str) -> None:
     reply = client.get(path)
@@ -557,13 +696,22 @@ def test_links_of_an_entry_to_itself_lead_into_it() -> None:
 
 def test_other_addresses_than_loopback_want_a_token_and_a_name() -> None:
     for host in ("0.0.0.0", "::", "192.168.1.5", "kb.example.org"):
-        with pytest.raises(ConfigError, match=r"kbask serves there with a token alone\. Run: "):
+        with pytest.raises(ConfigError, match=r"with a token alone\. .*: export KBASK_SERVE_TOKEN=\$\(openssl rand -hex 24\)$"):
             check_address(HttpSettings(host=host))
-    with pytest.raises(ConfigError, match=r"name those it is asked by: --allow-host kb\.example\.org:8017"):
+    with pytest.raises(ConfigError, match=r"name those it is asked by: --allow-host kb\.example\.org$"):
         check_address(HttpSettings(host="0.0.0.0", token="t"))
     for host in ("127.0.0.1", "::1", "localhost"):
         check_address(HttpSettings(host=host))
     check_address(HttpSettings(host="0.0.0.0", token="t", hosts=("kb.example.org",)))
+
+
+def test_as_many_connections_are_taken_as_the_system_allows() -> None:
+    code = (
+        "import resource as r; _, hard = r.getrlimit(r.RLIMIT_NOFILE); r.setrlimit(r.RLIMIT_NOFILE, (min(64, hard), hard))\n"
+        "from assistant.http_server import raise_file_limit; raise_file_limit(); print(r.getrlimit(r.RLIMIT_NOFILE) == (hard, hard))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr) == ("True\n", "")
 
 
 def test_a_port_that_is_taken_is_named() -> None:

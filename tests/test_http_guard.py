@@ -191,6 +191,27 @@ def test_a_client_that_asks_too_often_is_told_when_to_come_again(index: Index) -
         assert client.get("/healthz").status_code == client.get("/readyz").status_code == 200  # A balancer looks every second.
 
 
+def test_whom_a_proxy_asks_for_is_believed_of_those_that_are_named_alone(index: Index) -> None:
+    body = {"model": "kbask", "messages": [{"role": "user", "content": QUESTION}]}
+    for proxies, statuses, scheme in (
+        ((), [200, 200, 429], "http"),
+        (("127.0.0.1",), [200] * 3, "https"),
+        (("*",), [200] * 3, "https"),
+    ):
+        with serving(index, requests_a_minute=2, proxies=proxies) as client:
+            replies = [
+                client.post(
+                    "/v1/chat/completions",
+                    json=body,
+                    headers={"X-Forwarded-For": f"10.0.0.{who}", "X-Forwarded-Proto": "https"},
+                )
+                for who in range(3)
+            ]
+            assert [reply.status_code for reply in replies] == statuses
+            host = f"127.0.0.1:{client.base_url.port}"
+            assert f"({scheme}://{host}/?entry=" in replies[0].json()["choices"][0]["message"]["content"]
+
+
 def test_a_rate_is_a_minutes_worth_at_once_and_then_so_many_a_minute() -> None:
     now = [0.0]
     rate = Rate(60, lambda: now[0])
@@ -251,5 +272,14 @@ def test_the_hosts_are_those_of_the_address_or_those_that_are_named() -> None:
         named = HttpSettings(host=host, hosts=("KB.example.org:443",)).allowed_hosts
         assert named == {"kb.example.org:443", "kb.example.org", *own}
     assert HttpSettings(port=8017).allowed_hosts == own
+    for host in ("kb.example.org", "[fd00::5]"):  # Without a port: the name alone, and with the one that is listened on.
+        assert HttpSettings(port=9000, hosts=(host,)).allowed_hosts >= {host, f"{host}:9000"}
     assert [is_loopback(host) for host in ("127.0.0.1", "127.8.8.8", "::1", "[::1]", "localhost")] == [True] * 5
     assert [is_loopback(host) for host in ("0.0.0.0", "::", "10.0.0.1", "localhost.evil.example", "")] == [False] * 5
+
+
+def test_the_page_is_named_as_it_is_asked_for() -> None:
+    assert HttpSettings().page == "http://localhost:8017/"
+    assert HttpSettings(host="::1").page == "http://[::1]:8017/"
+    assert HttpSettings(host="0.0.0.0", port=9000, hosts=("kb.example.org", "other")).page == "http://kb.example.org:9000/"
+    assert HttpSettings(host="0.0.0.0", hosts=("kb.example.org:80",)).page == "http://kb.example.org:80/"
