@@ -25,6 +25,7 @@ from assistant.console import (
     collection_options,
     echo,
     json_option,
+    laid_out,
     model_options,
     open_index,
     print_json,
@@ -185,12 +186,12 @@ def ask(words: tuple[str, ...], full: bool, explain: bool, show_prompt: bool, as
 
         echo("\n" + explanation(query, found.hits, index.constants))
     if model is None and config.llm is None and found.answered and sys.stderr.isatty():
-        say(HOW_TO_GET_A_MODEL)
+        say("\n" + laid_out(HOW_TO_GET_A_MODEL))
     sys.exit(0 if found.answered else NO_ENTRY_FITS)
 
 
 HOW_TO_GET_A_MODEL = (
-    "\nWritten for your case by a model: kbask --llm (this GPU), or --llm-url URL (any server). Not to be told: KBASK_LLM=0"
+    "Written for your case by a model: kbask --llm (this GPU), or --llm-url URL (any server). Not to be told: KBASK_LLM=0"
 )
 
 

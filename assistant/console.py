@@ -117,10 +117,17 @@ def print_json(data: Any) -> None:
 
 
 def print_markdown(text: str) -> None:
-    from assistant.terminal import render, wants_colour
+    from assistant.terminal import wants_colour
+
+    click.echo(laid_out(text, wants_colour()))  # Its colours are ours; the rest is taken out there.
+
+
+def laid_out(text: str, colour: bool = False) -> str:
+    """Markdown as the terminal shows it, in its width."""
+    from assistant.terminal import render
 
     width = min(os.get_terminal_size().columns, 100) if sys.stdout.isatty() else 80
-    click.echo(render(text, max(width, 40), wants_colour()))  # Its colours are ours; the rest is taken out there.
+    return render(text, max(width, 40), colour)
 
 
 class StatusLine:

@@ -26,7 +26,8 @@ class Turn:
 
 # A follow-up that only turns the answer down: its words tell nothing of the problem.
 REJECTION = re.compile(
-    r"(?:(?:no|nope|sorry|hm+|(?:(?:that|this|it) (?:was|is)(?: not|n't)|(?:that|this|it)'s not) (?:it|the (?:cause|problem|fix))"
+    r"(?:(?:no|nope|sorry|hm+"
+    r"|(?:(?:that|this|it) (?:was|is)(?: not|n't)|(?:that|this|it)'s not) (?:it|the (?:cause|problem|reason|fix))"
     r"|(?:(?:that|this|it) )?(?:did|does)(?: not|n't) (?:help|work)|not (?:it|that)|no luck|what else|next(?: one| cause)?"
     r"|(?:any )?other (?:causes?|ideas?)|still the same|same (?:error|problem)(?: again)?)[,.!? ]*)+"
     r"|(?:(?:试过了?|看过了?|都?不是(?:这个|它)?(?:原因|问题)?|没用|没有用|不行|不对|没解决|还是(?:一样|不行)"

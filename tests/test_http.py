@@ -14,7 +14,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 import httpx2
@@ -425,6 +426,12 @@ async def _started(children: Children) -> None:
         await asyncio.sleep(0.01)
 
 
+def run_apart(job: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run it in a thread of its own: the driver of a browser leaves a loop running in this one."""
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(lambda: asyncio.run(job())).result()
+
+
 def test_one_request_that_fails_ends_no_process_and_no_key_is_handed_to_one(
     index: Index, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -448,7 +455,7 @@ def test_one_request_that_fails_ends_no_process_and_no_key_is_handed_to_one(
             assert await child.tell("ask", asked) == http_answers.told("ask", asked, index)
         await children.close()
 
-    asyncio.run(ask())
+    run_apart(ask)
     said = capfd.readouterr().err
     assert "TypeError" in said
     assert "what was asked" not in said
@@ -470,7 +477,7 @@ def test_a_process_answers_as_the_server_does_and_ends_with_it(index: Index) -> 
                 assert await child.tell(kind, asked) == http_answers.told(kind, asked, index)
         await children.close()
 
-    asyncio.run(both())
+    run_apart(both)
 
 
 def test_entries_are_listed_and_read_whole_in_both_languages(client: httpx2.Client, index: Index) -> None:

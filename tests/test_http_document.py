@@ -11,7 +11,6 @@ from typing import get_args, get_type_hints
 
 import httpx2
 import pytest
-import schemathesis
 import yaml
 
 from indexer.index import Index
@@ -72,10 +71,9 @@ def test_the_server_keeps_to_its_document(client: httpx2.Client, tmp_path: Path)
 
 
 def test_a_stream_keeps_to_the_document_too(client: httpx2.Client) -> None:
-    schema = schemathesis.openapi.from_dict(client.get("/openapi.json").json())
-    headers = {"Accept": "text/event-stream"}
-    case = schema["/v1/ask"]["POST"].Case(body={"text": "loss is zero"}, headers=headers, media_type="application/json")
-    case.call_and_validate(base_url=str(client.base_url), headers=headers)
+    content = DOCUMENT["paths"]["/v1/ask"]["post"]["responses"]["200"]["content"]
+    names = content["text/event-stream"]["schema"]["properties"]["event"]["enum"]
     for name, told in events(client, {"text": "loss is zero"}):
+        assert name in names
         whole = DOCUMENT["components"]["schemas"]["Answer"]["properties"]
         assert set(told) <= set(whole) | {"number", "kind", "html"}, name

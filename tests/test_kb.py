@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from assistant.answer import compose
+from assistant.compose import compose
 from assistant.rag import answer
 from assistant.terminal import render
 from indexer.entry import LANGUAGES, builtin_folder, entry_folders
