@@ -236,16 +236,14 @@ def print_prompt(query: Query, index: Index, language: Language, model: Choice |
         sys.exit(NO_ENTRY_FITS)
     if model is None:
         from assistant.generation import Server
+        from assistant.llm_memory import LONGEST_CONTEXT
 
-        say(f"kbask: no model was chosen; this is for one on this machine with a context of {USUAL_CONTEXT} tokens")
-        sent, _ = prompt(query, found, index, Server("http://127.0.0.1", "", context=USUAL_CONTEXT, counts_tokens=False))
+        say(f"kbask: no model was chosen; this is for one on this machine with a context of {LONGEST_CONTEXT} tokens")
+        sent, _ = prompt(query, found, index, Server("http://127.0.0.1", "", context=LONGEST_CONTEXT, counts_tokens=False))
     else:
         sent, _ = prompt(query, found, index, model())
     for message in sent:
         echo(f"--- {message['role']} ---\n{message['content']}\n")
-
-
-USUAL_CONTEXT = 16_384
 
 
 @kbask.command()

@@ -77,7 +77,7 @@ def compose(
     entries = index.entries
     entry = entries[hits[0].entry_id]
     causes = fitting_causes(entry, hits[0], language)
-    left = sorted((part for part in causes if part.id not in tried), key=lambda part: part.id not in asked_about)
+    left = _causes_left(causes, tried, asked_about)
     calls = snippet_calls(entry, entries, language)
     head = Block("head", "\n\n".join(_head(query, hits, index, language)))
     foot = Block("foot", _foot(entry, calls, hits, language, full=detail == "entry"))
@@ -118,10 +118,22 @@ def _fitting_body(head: Block, foot: Block, body: Callable[[int, int], list[str]
     return texts
 
 
-def heading(query: Query, hits: list[Hit], index: Index, language: Language, tried: Collection[str] = ()) -> Block:
+def _causes_left(causes: list[Part], tried: Collection[str], asked_about: Collection[str]) -> list[Part]:
+    """The causes that were not tried, those that are asked about first."""
+    return sorted((part for part in causes if part.id not in tried), key=lambda part: part.id not in asked_about)
+
+
+def heading(
+    query: Query,
+    hits: list[Hit],
+    index: Index,
+    language: Language,
+    tried: Collection[str] = (),
+    asked_about: Collection[str] = (),
+) -> Block:
     """The head of an answer, which is there before anything is written: entry, confidence and why, and the first step."""
     entry = index.entries[hits[0].entry_id]
-    causes = [part for part in fitting_causes(entry, hits[0], language) if part.id not in tried]
+    causes = _causes_left(fitting_causes(entry, hits[0], language), tried, asked_about)
     parts = [entry.part("short-answer", language)] if entry.kind == "guide" and not tried else causes
     first = [f"**{WORDS[language]['begin']}** {_imperative(step)}" for part in parts[:1] for step in part.steps[:1]]
     return Block("head", "\n\n".join([*_head(query, hits, index, language), *first]))

@@ -1,4 +1,4 @@
-"""What every command shares: its options, its settings, its index, and printing. No other module prints.
+"""What every command shares: its options, its settings, its index, and printing. No module but the commands prints.
 
 What is printed may come from a log or from somebody's overlay: nothing in it reaches a terminal that it would obey.
 """

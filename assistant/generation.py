@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
@@ -77,6 +77,7 @@ class Timeouts:
 
 
 SHORT = Timeouts(piece=5, whole=5)  # For what only helps.
+LIST_SECONDS = 15.0  # A server that is silent so long about which models it has will write nothing either.
 
 
 class _Line:
@@ -191,7 +192,7 @@ def key_for(url: str, environment: Mapping[str, str]) -> str | None:
 def connect(url: str, name: str | None = None, key: str | None = None, timeouts: Timeouts | None = None) -> Server:
     """A server and its model, by default the first that it lists; raises GenerationError where nothing answers."""
     url, timeouts = base_url(url), timeouts or Timeouts()
-    listed = models(url, key, timeouts)
+    listed = models(url, key, replace(timeouts, piece=min(timeouts.piece, LIST_SECONDS)))
     if name is None:
         writers = [model for model in listed if not re.search(r"embed|rerank", model, re.IGNORECASE)]
         if not writers:

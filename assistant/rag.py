@@ -33,8 +33,6 @@ NOTICES: dict[Language, dict[str, str]] = {
         "doubted": "{model} 认为这个条目和你的报告对不上。下面是条目自己的答案，请自行比对。",
     },
 }
-
-
 NOTHING_BEFORE = Conversation()
 
 
@@ -44,9 +42,10 @@ def question_of(conversation: Conversation, index: Index) -> Query:
     if not conversation.turns or conversation.is_rejection:
         return query
     alone = Query.from_text(conversation.text)
-    found = [index.search(one, 1) for one in (alone, query)]
-    sure = bool(found[0]) and found[0][0].confidence >= index.constants.threshold
-    return alone if sure and found[0][0].entry_id != found[1][0].entry_id else query
+    hits = index.search(alone, 1)
+    if not hits or hits[0].confidence < index.constants.threshold:
+        return query
+    return alone if hits[0].entry_id != index.search(query, 1)[0].entry_id else query
 
 
 def answer(
@@ -85,8 +84,9 @@ def write(
         yield from composed.blocks
         return composed
     hits = list(composed.hits)
-    tried = conversation.tried(index.entries[hits[0].entry_id])
-    shown = [heading(query, hits, index, language, tried)]
+    entry = index.entries[hits[0].entry_id]
+    tried = conversation.tried(entry)
+    shown = [heading(query, hits, index, language, tried, conversation.asked_about(entry))]
     yield shown[0]
 
     from assistant.reply import BEGINS, read_reply
