@@ -26,12 +26,10 @@ from assistant.http_requests import Asked
 from indexer.embedding import DEFAULT, NONE
 from indexer.errors import KbaskError
 from indexer.index import Index
-from indexer.query import Query
 
 LENGTH = 8  # Bytes that say how long the next piece is.
 READY, DONE, FAILED = b"r", b"d", b"f"
 AGAIN_AFTER = 30.0  # Seconds after which it is tried again where a process could not be started.
-WARM_UP = "loss is zero during sft"
 
 
 class Children:
@@ -156,7 +154,7 @@ def main() -> None:
     if job is None:
         return
     index = Index.open(Path(job["folder"]), job["embedder"])
-    index.search(Query.from_text(WARM_UP))
+    index.warm_up(many=True)
     gc.freeze()  # The index is there to stay, and need not be looked through again.
     _write(target, READY)
     while (request := _read(source)) is not None:

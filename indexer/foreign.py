@@ -16,7 +16,7 @@ def candidates(text: str) -> set[str]:
     found: set[str] = set()
     words: list[str] = []
     for run in RUN.findall(text.lower()):
-        if run[0] >= "\u3400":
+        if _is_chinese(run):
             words.clear()
             for size in range(2, MAX_CHARACTERS + 1):
                 found.update(run[start : start + size] for start in range(len(run) - size + 1))
@@ -30,24 +30,28 @@ class Names:
     """A set of names, looked for in texts: `in_text` finds what `candidates` would, without making every candidate."""
 
     def __init__(self, names: Iterable[str]) -> None:
-        self._names = frozenset(names)
-        self._last_words = frozenset(name.rpartition(" ")[2] for name in self._names)
-        self._first_characters = frozenset(name[0] for name in self._names)
+        every = list(names)
+        words = [tuple(name.split()) for name in every if name.isascii()]
+        self._by_size = [frozenset(own for own in words if len(own) == size) for size in range(1, MAX_WORDS + 1)]
+        self._chinese = frozenset(filter(_is_chinese, every))
+        self._first_characters = frozenset(name[0] for name in self._chinese)
 
     def in_text(self, text: str) -> set[str]:
         """The names that stand in a text."""
+        runs = RUN.findall(text.lower())
         found: set[str] = set()
-        words: list[str] = []
-        for run in RUN.findall(text.lower()):
-            if run[0] >= "\u3400":
-                words.clear()
-                starts = (start for start, character in enumerate(run) if character in self._first_characters)
-                found.update(run[start : start + size] for start in starts for size in range(2, MAX_CHARACTERS + 1))
-                continue
-            words.append(run)
-            if run in self._last_words:
-                found.update(" ".join(words[-size:]) for size in range(1, min(MAX_WORDS, len(words)) + 1))
-        return found & self._names
+        for size, names in enumerate(self._by_size, 1):
+            found.update(map(" ".join, names.intersection(zip(*(runs[start:] for start in range(size)), strict=False))))
+        if not text.isascii():
+            for run in filter(_is_chinese, runs):
+                starts = [start for start, character in enumerate(run) if character in self._first_characters]
+                sizes = range(2, MAX_CHARACTERS + 1)
+                found |= self._chinese.intersection(run[start : start + size] for start in starts for size in sizes)
+        return found
+
+
+def _is_chinese(run: str) -> bool:
+    return run[0] >= "\u3400"
 
 
 def kept_names(names: Iterable[str], documents: Iterable[str]) -> list[str]:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import compress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from indexer import lexical, storage
 from indexer.background import Background, read_apart, read_background, read_foreign_names
@@ -24,7 +25,7 @@ from indexer.foreign import Names, kept_names
 from indexer.lexical import Bm25, Counts, count, without_chance_pairs
 from indexer.passages import Passage, embedded_texts, lexical_document, passages
 from indexer.query import Query
-from indexer.ranking import Evidence, Hit, is_clear, probability, rank, read_constants
+from indexer.ranking import Evidence, Hit, probability, rank, read_constants
 from indexer.signatures import Match, SignatureSet
 from indexer.storage import Files
 
@@ -35,6 +36,7 @@ FORMAT = 7
 READ_TRIES = 3
 QUERY_TOKENS = 64  # Embedding costs 1.2 ms a token, and what decides stands at the front.
 COMMON = 0.15  # Share of an entry's asks from which on a term stands for the entry, not for one of its causes.
+WARM_UP = "loss is zero during sft"
 ENOUGH = 2.0  # Weight of telling terms that counts as half of all evidence for a passage.
 
 Notice = Callable[[str], None]
@@ -167,7 +169,7 @@ class Index:
         self.notices: tuple[str, ...] = tuple(json.loads(files["notices.json"]))
         self.constants = read_constants()
         self._passages_by_id: dict[str, list[Passage]] = {}
-        self._words_by_id: dict[str, tuple[set[str], list[tuple[str, set[str], set[str]]], list[set[str]]]] = {}
+        self._words_by_id: dict[str, _Words] = {}
 
     @classmethod
     def open(cls, folder: Path, embedder_name: str) -> Index:
@@ -223,9 +225,7 @@ class Index:
     def search(self, query: Query, top: int = 5) -> list[Hit]:
         """The `top` best entries for a query, best first, one hit an entry."""
         evidence = self._evidence_of_words(query)
-        ranking = rank(evidence, self.constants)
-        if not evidence.is_decided and not is_clear(ranking, self.constants):
-            ranking = rank(replace(evidence, dense=self._likeness(query.search_text)), self.constants)
+        ranking = rank(evidence, self.constants, lambda: self._likeness(query.search_text))
         # Which cause it is, the user's own words tell; those of a log are the program's, and its signatures name causes.
         terms = set(lexical.tokens(query.sentence))
         hits = []
@@ -248,6 +248,13 @@ class Index:
                 )
             )
         return hits
+
+    def warm_up(self, many: bool = False) -> None:
+        """Load what a first search would wait for; where `many` come, take the time and memory that make each cheaper."""
+        if many and self._embedder:
+            self._embedder.prepare()
+        self._likeness(WARM_UP)
+        self.search(Query.from_text(WARM_UP))
 
     @cached_property
     def _signatures(self) -> SignatureSet:
@@ -302,32 +309,48 @@ class Index:
         A term tells the more, the rarer it is among entries, and among this entry's passages and asks; one of its title, or one
         that is in many of its asks, tells nothing. ENOUGH keeps a single word from deciding.
         """
-        told, has, asks = self._words(entry)
+        own = self._words(entry)
         weight = {}
-        for term in terms - told:
-            held = sum(term in heading or term in words for _, heading, words in has)
-            asked = sum(term in words for words in asks)
-            if held and asked <= COMMON * len(asks):
-                weight[term] = self._bm25.rarity(term) * math.log(1 + (len(has) + len(asks)) / (held + asked))
+        for term in terms - own.told:
+            held, asked = own.held[term], own.asked[term]
+            if held and asked <= COMMON * own.asks:
+                weight[term] = self._bm25.rarity(term) * math.log(1 + (len(own.passages) + own.asks) / (held + asked))
         total = sum(weight.values()) + ENOUGH
         closeness: dict[str, float] = {}
-        for id_, heading, words in has:
+        for id_, heading, every in own.passages:
             # A heading names its cause: a term there counts one and a half times.
-            near = sum(weight[term] * (1.5 if term in heading else 1.0) for term in weight.keys() & (heading | words))
+            near = sum(weight[term] * (1.5 if term in heading else 1.0) for term in weight.keys() & every)
             closeness[id_] = max(closeness.get(id_, 0.0), near / (1.5 * total))
         return closeness
 
-    def _words(self, entry: Entry) -> tuple[set[str], list[tuple[str, set[str], set[str]]], list[set[str]]]:
-        """Tokens of an entry's titles; the id of each passage with those of its heading and text; those of each ask. Kept: a
-        server asks for the same ones again."""
+    def _words(self, entry: Entry) -> _Words:
+        """Kept: a server asks for the same ones again."""
         if entry.id not in self._words_by_id:
             pages = entry.pages.values()
-            self._words_by_id[entry.id] = (
-                {term for page in pages for term in lexical.tokens(page.title)},
-                [(p.id, set(lexical.tokens(p.heading)), set(lexical.tokens(p.text))) for p in self._passages(entry)],
-                [set(lexical.tokens(ask)) for page in pages for ask in page.asks],
+            found = []
+            for passage in self._passages(entry):
+                heading = set(lexical.tokens(passage.heading))
+                found.append((passage.id, heading, heading.union(lexical.tokens(passage.text))))
+            asks = [set(lexical.tokens(ask)) for page in pages for ask in page.asks]
+            self._words_by_id[entry.id] = _Words(
+                told={term for page in pages for term in lexical.tokens(page.title)},
+                passages=found,
+                held=Counter(term for _, _, every in found for term in every),
+                asks=len(asks),
+                asked=Counter(term for ask in asks for term in ask),
             )
         return self._words_by_id[entry.id]
+
+
+class _Words(NamedTuple):
+    """Tokens of an entry: those of its titles; the id of each passage with those of its heading and all of its; how many
+    passages have a token; how many asks there are, and how many have it."""
+
+    told: set[str]
+    passages: list[tuple[str, set[str], set[str]]]
+    held: Counter[str]
+    asks: int
+    asked: Counter[str]
 
 
 def open_or_build(

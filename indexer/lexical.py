@@ -140,8 +140,9 @@ class Bm25:
         for term in dict.fromkeys(query):
             number = self.vocabulary.get(term)
             if number is not None:
-                for place in range(self.starts[number], self.starts[number + 1]):
-                    scores[self.documents[place]] += self.weights[place]
+                own = slice(self.starts[number], self.starts[number + 1])
+                for document, weight in zip(self.documents[own], self.weights[own], strict=True):
+                    scores[document] += weight
         return scores
 
     def rarity(self, term: str) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -99,9 +100,9 @@ EXCEPTION = re.compile(
     r"\s*(?:E +)?((?:[A-Za-z_]\w*\.)*_?[A-Z]\w*(?:Error|Exception|Interrupt|Exit|Failure|NotFound|OutOfMemory))(?::|\s*$)",
     re.ASCII,
 )
-DEATH = re.compile(
-    r"exit ?code\W{1,12}-?\d{1,3}|exit status \d{1,3}|退出码\W{0,4}-?\d{1,3}|\bSIG(?:KILL|SEGV|ABRT|BUS|HUP)\b|^\s*Killed\b",
-    re.ASCII | re.IGNORECASE,
+DEATH = re2.compile(
+    r"(?im)exit ?code[^\w\n]{1,12}-?\d{1,3}|exit status \d{1,3}|退出码[^\w\n]{0,4}-?\d{1,3}|\bSIG(?:KILL|SEGV|ABRT|BUS|HUP)\b"
+    r"|^[ \t]*Killed\b"
 )
 PACKAGE = re.compile(r"\s*(?:- )?[\w.-]+(?:\[[\w,]+\])?(?: +|==| ?@ ?|: )v?\d[\w.+-]*\s*$", re.ASCII)
 PLACE = re.compile(
@@ -149,7 +150,7 @@ def _understand(raw: list[RawLine], question: str) -> Query:
         root=judged[0][1] if judged and judged[0][0] >= WORTH["inner exception"] else None,
         exceptions=tuple(dict.fromkeys(found[1] for line in lines if (found := EXCEPTION.match(line.text)))),
         frames=_frames(lines, kinds),
-        deaths=tuple(dict.fromkeys(found[0].strip() for line in lines if (found := DEATH.search(line.text)))),
+        deaths=tuple(dict.fromkeys(_deaths("\n".join(line.text for line in lines)))),
         versions={
             str(found[1]).lower().replace("pytorch", "torch").replace("_", "-"): str(found[2])
             for found in VERSION.finditer(text)
@@ -210,6 +211,17 @@ def _frames(lines: list[Line], kinds: list[frozenset[str]]) -> tuple[str, ...]:
         if "frame" in own and (found := PLACE.search(line.text[:FRAME_REACH])):
             places.append(" ".join(filter(None, found.groups())))
     return tuple(dict.fromkeys(reversed(places[-FRAMES:])))
+
+
+def _deaths(text: str) -> Iterator[str]:
+    """The first of each line."""
+    end = 0
+    for found in DEATH.finditer(text):
+        if found.start() < end:
+            continue
+        yield str(found[0]).strip()
+        if (end := text.find("\n", found.end())) < 0:
+            return
 
 
 def language_of(text: str) -> Language:

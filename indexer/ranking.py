@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+import operator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -32,6 +33,8 @@ FEATURES = (
 MAX_LEAD = 8.0
 MAX_FOREIGN = 3
 MAX_FIELD = 1.5
+
+Likeness = Callable[[], Sequence[float] | None]
 
 
 @dataclass(frozen=True)
@@ -113,13 +116,17 @@ class Ranked:
     behind: str | None
 
 
-def rank(evidence: Evidence, constants: Constants) -> list[Ranked]:
-    """Every entry, best first; vectors count only where words alone leave it open."""
+def rank(evidence: Evidence, constants: Constants, likeness: Likeness | None = None) -> list[Ranked]:
+    """Every entry, best first; vectors count only where words alone leave it open, and only there `likeness` is asked for them,
+    if it is given."""
     by_words = _ranked(replace(evidence, dense=None), constants.words)
-    return by_words if evidence.dense is None or is_clear(by_words, constants) else _ranked(evidence, constants.both)
+    if evidence.is_decided or _is_clear(by_words, constants):
+        return by_words
+    dense = evidence.dense if likeness is None else likeness()
+    return by_words if dense is None else _ranked(replace(evidence, dense=dense), constants.both)
 
 
-def is_clear(by_words: Sequence[Ranked], constants: Constants) -> bool:
+def _is_clear(by_words: Sequence[Ranked], constants: Constants) -> bool:
     """Whether a ranking by words alone needs no vectors, which take most of a question's time."""
     low, high = constants.open_between
     return not by_words or not low <= probability(by_words[0].score) < high
@@ -131,7 +138,8 @@ def _ranked(evidence: Evidence, weights: dict[str, float]) -> list[Ranked]:
         return []
     yielded = yields(evidence)
     rows = features(evidence, yielded)
-    scores = [weights["intercept"] + sum(weights[name] * value for name, value in row.items()) for row in rows]
+    of_features = [weights[name] for name in FEATURES]
+    scores = [weights["intercept"] + sum(map(operator.mul, of_features, row)) for row in rows]
     count = len(evidence.entry_ids)
     # A problem without an entry is named only where it is likelier than not: to something else, something is always nearest.
     leader = scores.index(max(scores))
@@ -147,7 +155,8 @@ def _ranked(evidence: Evidence, weights: dict[str, float]) -> list[Ranked]:
         ranks = {signal: place[number] for signal, place in places.items()}
         if number in matched:
             ranks["signature"] = matched.index(number) + 1
-        ranked.append(Ranked(id_, scores[number], rows[number], ranks, yielded.get(id_, ()), behind))
+        judged_by = dict(zip(FEATURES, rows[number], strict=True))
+        ranked.append(Ranked(id_, scores[number], judged_by, ranks, yielded.get(id_, ()), behind))
     return ranked
 
 
@@ -161,39 +170,41 @@ def yields(evidence: Evidence) -> dict[str, tuple[str, ...]]:
     }
 
 
-def features(evidence: Evidence, yielded: dict[str, tuple[str, ...]]) -> list[dict[str, float]]:
-    """For each entry and then of the background, each of FEATURES.
+def features(evidence: Evidence, yielded: dict[str, tuple[str, ...]]) -> list[tuple[float, ...]]:
+    """FEATURES of each entry and then of the background, in that order.
 
     In plain Python: for some hundred problems that takes a millisecond, and numpy 60 to import.
     """
     likeness = evidence.dense or [0.0] * len(evidence.bm25)
     combined = [a + b for a, b in zip(_standardised(evidence.bm25), _standardised(likeness), strict=True)]
     best, second = sorted(combined, reverse=True)[:2] if len(combined) > 1 else (combined[0], combined[0])
-    has_strong = False
-    rows = []
-    for number, id_ in enumerate([*evidence.entry_ids, *evidence.background_ids]):
-        found = evidence.matches.get(id_, ())
-        says_so = any(not match.signature.weak for match in found)
-        strong = says_so and not yielded.get(id_)
-        has_strong |= strong
-        lead = combined[number] - (second if combined[number] == best else best)
+    says_so = {id_ for id_, found in evidence.matches.items() if any(not match.signature.weak for match in found)}
+    strong = {id_ for id_ in says_so if not yielded.get(id_)}
+    other = float(bool(strong))
+    of_field, of_foreign = float(min(evidence.field, MAX_FIELD)), float(min(evidence.foreign, MAX_FOREIGN))
+    rows: list[tuple[float, ...]] = []
+    ids = (*evidence.entry_ids, *evidence.background_ids)
+    for id_, amount, like, own in zip(ids, evidence.bm25, likeness, combined, strict=True):
+        lead = max(min(own - (second if own == best else best), MAX_LEAD), -MAX_LEAD)
+        if id_ not in evidence.matches:  # Nearly all.
+            rows.append((math.log1p(amount), like, lead, 0.0, 0.0, 0.0, other, of_field, of_foreign))
+            continue
+        is_strong = id_ in strong
         # In a log that has the message itself, it does not matter in whose field; a question may only quote it.
-        elsewhere = not (strong and evidence.is_log)
+        elsewhere = not (is_strong and evidence.is_log)
         rows.append(
-            {
-                "amount": math.log1p(evidence.bm25[number]),
-                "likeness": likeness[number],
-                "lead": min(max(lead, 0.0 if strong else -MAX_LEAD), MAX_LEAD),
-                "strong": float(strong),
-                "weak": float(bool(found) and not says_so),
-                "yielded": float(says_so and not strong),
-                "other": 0.0,
-                "field": min(evidence.field, MAX_FIELD) * elsewhere,
-                "foreign": min(evidence.foreign, MAX_FOREIGN) * elsewhere,
-            }
+            (
+                math.log1p(amount),
+                like,
+                max(lead, 0.0) if is_strong else lead,
+                float(is_strong),
+                float(id_ not in says_so),
+                float(id_ in says_so and not is_strong),
+                other * (not is_strong),
+                of_field * elsewhere,
+                of_foreign * elsewhere,
+            )
         )
-    for row in rows:
-        row["other"] = float(has_strong and not row["strong"])
     return rows
 
 

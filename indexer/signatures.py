@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
 
 import re2
 
@@ -18,6 +21,7 @@ MAX_PATTERN = 500  # Characters; the longest real one has 138.
 MAX_REPETITION = 100
 MIN_LITERAL = 6
 MAX_STATES = 4000
+MANY = 20  # Lines from which on they are looked at together first.
 _COUNTED = re.compile(r"(?:\.|\]|\)|\\[dwsDWS])\{\d*,?(\d+)\}")
 
 
@@ -57,11 +61,28 @@ class SignatureSet:
         if not self._signatures:
             return []
         found: dict[int, Line] = {}
-        for line in lines:
+        for line in self._likely(list(lines)):
             for number in _matching(self._set, line.text):
                 if number not in found and re2.search(self._signatures[number][1].pattern, line.text, _options()):
                     found[number] = line
         return [Match(*self._signatures[number], line) for number, line in found.items()]
+
+    def _likely(self, lines: list[Line]) -> Iterable[Line]:
+        """Of many lines those that may hold a signature: one look at a text of 200 lines takes less than a look at five."""
+        if len(lines) < MANY:
+            return lines
+        starts = list(accumulate((len(line.text) + 1 for line in lines), initial=0))
+        likely: dict[int, Line] = {}
+        for found in self._any.finditer("\n".join(line.text for line in lines)):
+            # What is not bounded by a line may run into the next ones, and hide what stands there.
+            for number in range(bisect_right(starts, found.start()) - 1, bisect_left(starts, found.end())):
+                likely[number] = lines[number]
+        return likely.values()
+
+    @cached_property
+    def _any(self) -> re2._Regexp[str]:
+        patterns = "|".join(f"(?:{loosened(signature.pattern)})" for _, signature in self._signatures)
+        return re2.compile(f"(?m){patterns}", _options())
 
 
 _COUNT = re.compile(r"(\\.|\[\^?\]?(?:\\.|[^\]\\])*\])|\{\d*,?\d*\}")

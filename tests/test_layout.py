@@ -30,6 +30,7 @@ ORDER = [
     "indexer.draft",
     "indexer.importer",
     "indexer.lexical",
+    "indexer.encoder",
     "indexer.embedding",
     "indexer.storage",
     "indexer.vectors",
