@@ -31,17 +31,20 @@ class Names:
 
     def __init__(self, names: Iterable[str]) -> None:
         every = list(names)
-        words = [tuple(name.split()) for name in every if name.isascii()]
-        self._by_size = [frozenset(own for own in words if len(own) == size) for size in range(1, MAX_WORDS + 1)]
+        self._words = frozenset(name for name in every if name.isascii() and " " not in name)
+        self._longer: dict[str, list[list[str]]] = {}  # Those of several words, by the first.
+        for name in every:
+            if name.isascii() and " " in name:
+                self._longer.setdefault(name.partition(" ")[0], []).append(name.split())
         self._chinese = frozenset(filter(_is_chinese, every))
         self._first_characters = frozenset(name[0] for name in self._chinese)
 
     def in_text(self, text: str) -> set[str]:
         """The names that stand in a text."""
         runs = RUN.findall(text.lower())
-        found: set[str] = set()
-        for size, names in enumerate(self._by_size, 1):
-            found.update(map(" ".join, names.intersection(zip(*(runs[start:] for start in range(size)), strict=False))))
+        found = set(self._words.intersection(runs))
+        for start in [start for start, run in enumerate(runs) if run in self._longer]:
+            found.update(" ".join(name) for name in self._longer[runs[start]] if runs[start : start + len(name)] == name)
         if not text.isascii():
             for run in filter(_is_chinese, runs):
                 starts = [start for start, character in enumerate(run) if character in self._first_characters]
