@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 FORMAT = 7
 READ_TRIES = 3
-QUERY_TOKENS = 64  # Embedding costs 1.2 ms a token, and what decides stands at the front.
+QUERY_TOKENS = 64  # Embedding costs more than a millisecond a token, and what decides stands at the front.
 COMMON = 0.15  # Share of an entry's asks from which on a term stands for the entry, not for one of its causes.
 WARM_UP = "loss is zero during sft"
 ENOUGH = 2.0  # Weight of telling terms that counts as half of all evidence for a passage.
