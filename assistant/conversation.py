@@ -7,6 +7,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import re2
+
 from indexer.entry import LANGUAGES, Entry
 from indexer.query import Query
 
@@ -24,16 +26,23 @@ class Turn:
     answer: str
 
 
-# A follow-up that only turns the answer down: its words tell nothing of the problem.
-REJECTION = re.compile(
-    r"(?:(?:no|nope|sorry|hm+"
-    r"|(?:(?:that|this|it) (?:was|is)(?: not|n't)|(?:that|this|it)'s not) (?:it|the (?:cause|problem|reason|fix))"
-    r"|(?:(?:that|this|it) )?(?:did|does)(?: not|n't) (?:help|work)|not (?:it|that)|no luck|what else|next(?: one| cause)?"
-    r"|(?:any )?other (?:causes?|ideas?)|still the same|same (?:error|problem)(?: again)?)[,.!? ]*)+"
-    r"|(?:(?:试过了?|看过了?|都?不是(?:这个|它)?(?:原因|问题)?|没用|没有用|不行|不对|没解决|还是(?:一样|不行)"
-    r"|还有(?:别的|其他)?(?:原因|可能)?吗?|下一个|换一个|其他原因)[，。！？,!?. ]*)+",
-    re.IGNORECASE,
+# A follow-up that only turns the answer down: its words tell nothing of the problem. RE2, as a phrase may be told in two ways.
+_CAUSE = r"(?:cause|problem|reason|fix|issue|case)s?"
+_ENGLISH = (
+    r"no|nope|sorry|hm+|well|no luck|next(?: one| cause)?|still the same|same (?:error|problem)(?: again)?",
+    rf"(?:that|this|it)(?: (?:was|is)(?: not|n't)|'s not) (?:it|that|(?:the|my) {_CAUSE})",
+    rf"not (?:it|that|the {_CAUSE})|(?:(?:that|this|it) )?(?:did|does)(?: not|n't) (?:help|work|fix it|change (?:it|anything))",
+    r"(?:i )?(?:have |already )*(?:tried|checked|did) (?:that|this|it)(?: already)?|(?:i )?ruled (?:that|this|it) out",
+    r"what else(?: (?:could|can|might) (?:it|this|that) be| (?:should|can|could) i (?:try|check|do)| is there)?",
+    r"(?:any |what |which )?(?:other|another|more) (?:causes?|reasons?|ideas?|possibilit(?:y|ies))(?: (?:are|is) there)?",
 )
+_CHINESE = (
+    r"(?:那|那么|可|但)?(?:这|那|它|这个|那个)?(?:好像|应该|似乎|肯定)?(?:都|也|并)?不是(?:这个|那个|它|这样)?的?(?:原因|问题|情况)?",
+    r"(?:我|都|已经|也)*(?:试过|看过|查过|检查过|排除|试)了?|(?:也|都|还是)?(?:没用|没有用|没效果|不行|不对|没解决)|还是(?:一样|报错)",
+    r"(?:那|那么)?还有(?:什么|哪些|没有)?(?:别的|其他|其它)?(?:原因|可能性?|办法|思路)?[吗呢么]?",
+    r"(?:别的|其他|其它)(?:原因|可能性?|办法|思路)[吗呢]?|下一个|换一个|继续",
+)
+REJECTION = re2.compile(rf"(?i)(?:(?:{'|'.join(_ENGLISH)})[,.!? ]*)+|(?:(?:{'|'.join(_CHINESE)})[，。！？,!?. ]*)+")
 SHORT = 200  # Characters: who says more has something to tell.
 
 

@@ -60,7 +60,7 @@ _MARK = r"\s*(?:[-*+•]|\d{1,2}[.)、])?\s*[\[(<`*]*"
 _AFTER = r"[\])>`*]*\s*(?:[|:：,，—–-]+\s*)?"
 _LIST_MARK = re.compile(r"^\s*(?:[-*+•]|\d{1,2}[.)、])\s+")
 _HEADING = re.compile(
-    r"\s*[#*_>\s]*(?:diagnosis|steps?|runs?|scripts?|诊断|步骤|运行|脚本)\s*[*_]*\s*[:：]?\s*[*_]*\s*$", re.IGNORECASE
+    r"[#*_>\s]*(?:diagnosis|steps?|runs?|scripts?|诊断|步骤|运行|脚本)[*_\s]*(?:[:：][*_\s]*)?$", re.IGNORECASE
 )
 # What a reply begins with; what a model thinks before it is not for readers.
 BEGINS = re.compile(r"[\s#*_>]*(?:diagnosis|诊断)\s*[*_]*\s*[:：\n]", re.IGNORECASE)
@@ -69,8 +69,10 @@ _RUN = re.compile(
     rf"{_MARK}(?:kbask run )?({_SLUG})/([\w-]+)(?:\.py)?(?![\w.]){_AFTER}((?:\s*[\w-]+=(?:\"[^\"]*\"|\S+))*)\s*(.*)", re.DOTALL
 )
 _VALUE = re.compile(r"([\w-]+)=(?:\"([^\"]*)\"|(\S+))")
-_CITATION = re.compile(rf"[\[【(（]\s*((?:{_SLUG}(?:#[a-z0-9-]+(?:\.\d{{1,2}})?|/[\w.-]+)?[\s,;、，；]*)+)[\]】)）]")
-_ID = re.compile(rf"{_SLUG}(?:#[a-z0-9-]+(?:\.\d{{1,2}})?|/[\w.-]+)?")
+_ONE = rf"{_SLUG}(?:#[a-z0-9-]+(?:\.\d{{1,2}})?|/[\w.-]+)?"
+# Something stands between two: else a row of them could be divided in more ways than there is time for.
+_CITATION = re.compile(rf"[\[【(（]\s*({_ONE}(?:[\s,;、，；]+{_ONE})*)[\s,;、，；]*[\]】)）]")
+_ID = re.compile(_ONE)
 _WHOLE = re.compile(rf"[.!?。！？\])）】`*\"”]\s*$|^\s*[*#_]*NO ENTRY FITS|^{_MARK}{_SLUG}[#/][\w.#-]+$", re.IGNORECASE)
 _END = re.compile(r"(?<=[.!?])\s+(?=[A-Z`\"'\u3400-\u9fff])|(?<=[。！？])\s*(?=\S)")
 

@@ -105,7 +105,7 @@ def _entry(entry: Entry) -> dict[str, Any]:
     }
 
 
-_HEADING = re.compile(r"^#{2,3} +(.*?) *\{#([\w-]+)\} *$", re.MULTILINE)
+_HEADING = re.compile(r"^#{2,3} +(\S.*?) *\{#([\w-]+)\} *$", re.MULTILINE)
 
 
 def _headings(markdown: str) -> list[list[str]]:

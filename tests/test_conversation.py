@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from assistant.answer import Answer
@@ -85,6 +87,11 @@ def test_only_turning_it_down_moves_on(index: Index, words: str) -> None:
         "不是这个原因。",
         "试过了，没用",
         "还有别的原因吗？",
+        "这不是原因，还有什么可能？",
+        "好像不是这个问题，还有哪些可能性呢",
+        "我都试过了，也不行。其他办法？",
+        "It is not that. What other causes are there?",
+        "I already tried that, still the same. What else could it be?",
     ],
 )
 def test_turning_an_answer_down_changes_nothing_of_what_was_reported(words: str) -> None:
@@ -93,6 +100,17 @@ def test_turning_an_answer_down_changes_nothing_of_what_was_reported(words: str)
     assert Conversation(turns, words).query() == Query.from_text(report)
     assert Conversation((*turns, Turn(words, "…")), words).query() == Query.from_text(report)
     assert Conversation(turns, words).turned_down == ("…",)
+
+
+@pytest.mark.parametrize("words", ["thanks", "ok, that was it", "谢谢", "原因是什么", "怎么试"])
+def test_what_turns_nothing_down_is_no_rejection(words: str) -> None:
+    assert not Conversation((Turn(REPORTS["a log"], "…"),), words).is_rejection
+
+
+def test_a_phrase_that_can_be_told_in_many_ways_takes_no_time() -> None:
+    start = time.perf_counter()
+    assert not Conversation((Turn("loss is 0", "…"),), "还有其他原因" * 33 + "x").is_rejection
+    assert time.perf_counter() - start < 1
 
 
 @pytest.mark.parametrize(

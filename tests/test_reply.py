@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
@@ -91,3 +93,13 @@ def test_a_model_that_loops_is_cut_off() -> None:
 def test_any_text_is_read(text: str) -> None:
     for item in read_reply([text]):
         assert isinstance(item, Sentence | Step | Run)
+
+
+@pytest.mark.parametrize(
+    "line", ["[" + "a-b/c.py" * 240 + "!", "[" + "a-b" * 600, "run" + " " * 1900 + "0", "x " * 900, "a-b/c.py=" * 200]
+)
+def test_a_line_that_can_be_told_in_many_ways_takes_no_time(line: str) -> None:
+    assert len(line) <= MAX_LINE
+    start = time.perf_counter()
+    list(read_reply([line, "\n"]))
+    assert time.perf_counter() - start < 1
