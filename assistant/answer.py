@@ -47,7 +47,8 @@ class SnippetCall:
 class Answer:
     """What kbask says, in blocks, and what it rests on; where not `answered`, no entry fits and the hits are the nearest.
 
-    `model` is the name of the model that wrote it, None where it is composed of the entry's own words.
+    `model` is the name of the model that wrote it, None where it is composed of the entry's own words; `left_out` is how many
+    of a model's sentences, steps and runs did not pass.
     """
 
     blocks: tuple[Block, ...]
@@ -58,6 +59,7 @@ class Answer:
     citations: tuple[Citation, ...] = ()
     snippets: tuple[SnippetCall, ...] = ()
     model: str | None = None
+    left_out: int = 0
 
     @property
     def text(self) -> str:
@@ -71,6 +73,8 @@ class Answer:
             "confidence": round(self.confidence, 4),
             "language": self.language,
             "model": self.model,
+            "notices": [block.text for block in self.blocks if block.kind == "notice"],
+            "left_out": self.left_out,
             "query": query_to_json(query),
             "hits": hits_to_json(self.hits, entries, self.language),
             "text": self.text,

@@ -1,16 +1,17 @@
 """kbask: parse, call, print. What is asked, shown and run; beside it the commands for authors and for the model's server.
 
-Exit codes: 0 answered, 1 error or faults found, 2 wrong usage, 3 no entry fits.
+Exit codes: 0 answered, 1 error or faults found, 2 wrong usage, 3 no entry fits, 130 interrupted.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import io
 import os
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,6 +21,7 @@ from assistant.cli_llm import llm
 from assistant.cli_serve import serve
 from assistant.console import (
     ENVIRONMENT,
+    INTERRUPTED,
     NO_ENTRY_FITS,
     StatusLine,
     collection_options,
@@ -37,7 +39,7 @@ from assistant.console import (
 
 if TYPE_CHECKING:
     from assistant.answer import Answer, Block
-    from assistant.llm_choice import Choice
+    from assistant.config import Config
     from indexer.entry import Language
     from indexer.index import Index
     from indexer.query import Query
@@ -63,6 +65,14 @@ class AskByDefault(click.Group):
         elif args and args[0] not in ("--help", "-h", "--version") and not self._is_command(ctx, args):
             args = ["ask", *args]
         return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Ctrl-C ends a command as a shell expects it."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            say("")
+            ctx.exit(INTERRUPTED)
 
     def _command_first(self, args: list[str]) -> list[str]:
         """`--lang zh list` as `list --lang zh`: options may stand before a command."""
@@ -117,9 +127,14 @@ def kbask(context: click.Context) -> None:
       kbask "loss is zero during sft"
       kbask 训练到一半 loss 变成 0
       torchrun ... 2>&1 | tee train.log; kbask < train.log
+      kbask --lang zh --full "loss is zero during sft"
+      kbask --json < train.log
+      kbask --llm < train.log
       kbask run nccl-watchdog-timeout -- logs/*.log
 
-    Exit codes: 0 answered, 1 error, 2 wrong usage, 3 no entry fits.
+    All options of a question: kbask ask --help.
+
+    Exit codes: 0 answered, 1 error, 2 wrong usage, 3 no entry fits, 130 interrupted.
     """
     if context.invoked_subcommand is None:
         echo(INTRODUCTION)
@@ -130,7 +145,7 @@ def kbask(context: click.Context) -> None:
 @click.option("--top", metavar="N", help="How many entries to look at (5).")
 @click.option("--full", is_flag=True, help="The whole entry, not what fits a screen.")
 @click.option("--explain", is_flag=True, help="Why each entry stands where it does.")
-@click.option("--show-prompt", is_flag=True, help="Print exactly what a model would be sent, and send nothing.")
+@click.option("--show-prompt", is_flag=True, help="Print what a model would be sent, and send nothing.")
 @json_option
 @model_options
 @collection_options
@@ -148,6 +163,11 @@ def ask(words: tuple[str, ...], full: bool, explain: bool, show_prompt: bool, as
       kbask --lang zh --explain < train.log
       kbask --llm < train.log
       kbask --llm-url http://localhost:8000/v1 < train.log
+
+    Exit codes: 0 answered, 1 error, 2 wrong usage, 3 no entry fits, 130 interrupted.
+
+    A model that cannot be had is no error: the entry's own answer comes, a line of it says why (with --json: notices), and the
+    exit code is 0. Ctrl-C while a model writes stops the model, and the entry's own answer follows; a second one ends kbask.
     """
     for word in words:
         # Unknown options pass as words, so that "-9 啥意思" is a question; a mistyped option is not.
@@ -167,11 +187,11 @@ def ask(words: tuple[str, ...], full: bool, explain: bool, show_prompt: bool, as
     suggest_command(words)
     index = open_index(config)
     language = config.lang or query.language or locale_language(ENVIRONMENT)
+    if show_prompt:
+        print_prompt(query, index, language, config)
+        return
     status = StatusLine()
     model = chosen_model(config, ENVIRONMENT, status.show)
-    if show_prompt:
-        print_prompt(query, index, language, model, config.top)
-        return
     if full:
         found = answer(query, index, language, config.top, "entry")
         if not as_json:
@@ -196,24 +216,29 @@ HOW_TO_GET_A_MODEL = (
 
 
 def print_blocks(blocks: Generator[Block, None, Answer], status: StatusLine, is_written: bool) -> Answer:
-    """Print each block when it is there; Ctrl-C stops whoever writes them."""
+    """Print each block when it is there; Ctrl-C stops the model that writes them, and then the entry's own are printed."""
     with contextlib.closing(blocks):
         is_first = True
+        take: Callable[[], Block] = functools.partial(next, blocks)
         while True:
             try:
-                block = next(blocks)
+                block = take()
             except StopIteration as end:
                 status.clear()
                 found: Answer = end.value
                 return found
-            status.clear()
-            if not is_first:
-                click.echo()
-            is_first = False
-            print_markdown(block.text)
-            sys.stdout.flush()
-            if is_written:
-                status.show("writing")
+            take = functools.partial(next, blocks)
+            try:
+                status.clear()
+                if not is_first:
+                    click.echo()
+                is_first = False
+                print_markdown(block.text)
+                sys.stdout.flush()
+                if is_written:
+                    status.show("writing")
+            except KeyboardInterrupt:  # It came while a block was printed, not where the model is waited for.
+                take = functools.partial(blocks.throw, KeyboardInterrupt())
 
 
 def drain(blocks: Generator[Block, None, Answer]) -> Answer:
@@ -226,22 +251,30 @@ def drain(blocks: Generator[Block, None, Answer]) -> Answer:
             return found
 
 
-def print_prompt(query: Query, index: Index, language: Language, model: Choice | None, top: int) -> None:
-    """What a model would be sent for a query; without a model, what one of a usual size on this machine would."""
-    from assistant.rag import answer, prompt
+def print_prompt(query: Query, index: Index, language: Language, config: Config) -> None:
+    """What a model would be sent for a query; no address is asked for anything, and no server of ours started."""
+    from dataclasses import replace
 
-    found = answer(query, index, language, top)
+    from assistant.generation import Server, base_url
+    from assistant.llm_choice import chosen_model
+    from assistant.llm_memory import LONGEST_CONTEXT
+    from assistant.rag import answer, prompt
+    from assistant.streaming import shown
+
+    found = answer(query, index, language, config.top)
     if not found.answered:
         say("kbask: no entry fits, so no model would be asked")
         sys.exit(NO_ENTRY_FITS)
-    if model is None:
-        from assistant.generation import Server
-        from assistant.llm_memory import LONGEST_CONTEXT
-
-        say(f"kbask: no model was chosen; this is for one on this machine with a context of {LONGEST_CONTEXT} tokens")
-        sent, _ = prompt(query, found, index, Server("http://127.0.0.1", "", context=LONGEST_CONTEXT, counts_tokens=False))
+    url = base_url(config.llm_url) if config.llm_url and config.llm is not False else None
+    here = replace(config, llm=None if config.llm else config.llm, llm_url=None)  # One that runs, and none is started.
+    running = None if url else chosen_model(here, ENVIRONMENT, say)
+    if running:
+        sent, _ = prompt(query, found, index, running())
     else:
-        sent, _ = prompt(query, found, index, model())
+        model = Server(url or "http://127.0.0.1/v1", config.llm_model or "", context=LONGEST_CONTEXT, counts_tokens=False)
+        why = f"{shown(url)} was not asked" if url else "no model runs" if config.llm else "no model was chosen"
+        say(f"kbask: {why}; this is for a context of {LONGEST_CONTEXT} tokens, and with less, fewer excerpts are sent")
+        sent, _ = prompt(query, found, index, model)
     for message in sent:
         echo(f"--- {message['role']} ---\n{message['content']}\n")
 
@@ -387,7 +420,7 @@ def config(as_json: bool, **flags: Any) -> None:
       kbask config
       KBASK_LANG=zh kbask config
     """
-    from assistant.config import ABOUT, user_file
+    from assistant.config import ABOUT, IN_FILE, user_file
 
     settings = read_settings(flags)
     rows = [(key, getattr(settings.config, key), settings.origins[key]) for key in ABOUT]
@@ -395,7 +428,8 @@ def config(as_json: bool, **flags: Any) -> None:
         print_json({key: {"value": plain(value), "origin": origin} for key, value, origin in rows})
         return
     for key, value, origin in rows:
-        echo(f"{key} = {'not set' if value is None else plain(value)}  ({origin})\n    {ABOUT[key]}")
+        name = "" if IN_FILE[key] == key else f"; in kbask.toml {IN_FILE[key]}"
+        echo(f"{key} = {'not set' if value is None else plain(value)}  ({origin})\n    {ABOUT[key]}{name}")
     echo(f"\nYour own file: {user_file()}{'' if user_file().is_file() else ' (not there)'}")
 
 

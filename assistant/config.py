@@ -1,4 +1,7 @@
-"""Settings: default < user's kbask.toml < ./kbask.toml < KBASK_* < flag -> one frozen Config; what is unknown is refused."""
+"""Settings: default < user's kbask.toml < ./kbask.toml < KBASK_* < flag -> one frozen Config; what is unknown is refused.
+
+A project's file is a stranger's: what it may not set, and what is wrong in it, is left out with a warning, and nothing fails.
+"""
 
 from __future__ import annotations
 
@@ -47,14 +50,16 @@ ABOUT = {
 }
 # As they are named in kbask.toml, where those of the model stand in a table.
 KEYS = {"llm.on" if key == "llm" else key.replace("llm_", "llm."): key for key in ABOUT}
+IN_FILE = {key: name for name, key in KEYS.items()}
 
 
 @dataclass(frozen=True)
 class Settings:
-    """A Config, and where each value comes from."""
+    """A Config, where each value comes from, and what of a project's file was left out."""
 
     config: Config
     origins: dict[str, str]
+    warnings: tuple[str, ...] = ()
 
 
 def user_file() -> Path:
@@ -66,47 +71,77 @@ def read_settings(flags: Mapping[str, Any], environment: Mapping[str, str] | Non
     environment = os.environ if environment is None else environment
     values: dict[str, Any] = {}
     origins = {setting.name: "default" for setting in fields(Config)}
+    project, warnings = _from_project(Path(FILE_NAME).resolve())
     for origin, source in (
-        *_from_file(user_file(), ()),
-        *_from_file(Path(FILE_NAME).resolve(), NOT_IN_PROJECT_FILE),
+        (str(user_file()), _from_users_file(user_file())),
+        (str(Path(FILE_NAME).resolve()), project),
         *((f"KBASK_{key.upper()}", {key: value}) for key in ABOUT if (value := environment.get(f"KBASK_{key.upper()}"))),
         (FLAG, {key: value for key, value in flags.items() if value not in (None, ())}),
     ):
         for key, value in source.items():
             values[key] = _convert(key, value, origin)
             origins[key] = origin
-    return Settings(Config(**values), origins)
+    return Settings(Config(**values), origins, warnings)
 
 
-def _from_file(path: Path, forbidden: tuple[str, ...]) -> list[tuple[str, dict[str, Any]]]:
+def _from_users_file(path: Path) -> dict[str, Any]:
+    """What the user's own file sets, by the names of Config; raises ConfigError."""
+    found = {}
+    for name, value in _read(path).items():
+        if name not in KEYS:
+            raise ConfigError(f"{path} sets {_printable(name)}, which is unknown. Known are {', '.join(KEYS)}.")
+        found[KEYS[name]] = value
+    if isinstance(found.get("kb"), list):
+        found["kb"] = [path.parent / Path(str(folder)).expanduser() for folder in found["kb"]]
+    return found
+
+
+def _from_project(path: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """What a project's file sets of what it may, and a warning about the rest: it switches nothing on, and kbask not off."""
+    if path == user_file().resolve():
+        return {}, ()
+    try:
+        data = _read(path)
+    except ConfigError as error:
+        return {}, (f"ignored: {error}",)
+    found: dict[str, Any] = {}
+    refused, faults = [], []
+    for name, value in data.items():
+        key = KEYS.get(name)
+        if key is None or key in NOT_IN_PROJECT_FILE:
+            refused.append(_printable(name))
+            continue
+        try:
+            found[key] = _convert(key, value, str(path))
+        except ConfigError as error:
+            faults.append(f"ignored: {error}")
+    if refused:
+        allowed = [key for key in ABOUT if key not in NOT_IN_PROJECT_FILE]
+        names = ", ".join(refused)
+        faults.append(f"ignored: {names} in {path}; a project's file may set {' and '.join(allowed)} alone")
+    return found, tuple(faults)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A file's keys as KEYS has them, empty where there is no file; raises ConfigError."""
     import tomllib
 
     try:
         data = tomllib.loads(read_text(path))
     except EntryError as error:
         if isinstance(error.__cause__, (FileNotFoundError, NotADirectoryError)):
-            return []
+            return {}
         raise ConfigError(str(error)) from error
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from error
     table = data.get("llm")
     if isinstance(table, dict):
         data = {name: value for name, value in data.items() if name != "llm"} | {f"llm.{key}": table[key] for key in table}
-    found = {}
-    for name, value in data.items():
-        key = KEYS.get(name)
-        if key is None:
-            shown = name if name.isprintable() else repr(name)
-            raise ConfigError(f"{path} sets {shown}, which is unknown. Known are {', '.join(KEYS)}.")
-        if key in forbidden:
-            raise ConfigError(
-                f"{path} sets {name}; a project's file may not. "
-                f"Set it in {user_file()}, KBASK_{key.upper()} or --{key.replace('_', '-')}."
-            )
-        found[key] = value
-    if isinstance(found.get("kb"), list):
-        found["kb"] = [path.parent / Path(str(folder)).expanduser() for folder in found["kb"]]
-    return [(str(path), found)]
+    return data
+
+
+def _printable(name: str) -> str:
+    return name if name.isprintable() else repr(name)
 
 
 def _convert(key: str, value: Any, origin: str) -> Any:

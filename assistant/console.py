@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from indexer.index import Index
 
 NO_ENTRY_FITS = 3
+INTERRUPTED = 130  # 128 and the number of SIGINT, as shells have it.
 ENVIRONMENT = dict(os.environ)  # As the user has it: what main sets is for this process alone.
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -62,11 +63,14 @@ def read_settings(flags: dict[str, Any]) -> Settings:
     if flags.get("llm") is None and (flags.get("llm_url") or flags.get("llm_model")):
         flags = {**flags, "llm": True}  # Whoever names a model wants one.
     try:
-        return read(flags, ENVIRONMENT)
+        settings = read(flags, ENVIRONMENT)
     except ConfigError as error:
         if error.from_flag:
             raise click.UsageError(str(error)) from error
         raise
+    for warning in settings.warnings:
+        say(f"kbask: {warning}")
+    return settings
 
 
 def read_config(flags: dict[str, Any]) -> Config:

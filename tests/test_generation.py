@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import re
 import socket
 import threading
 import time
@@ -23,6 +24,7 @@ from assistant.generation import (
     is_this_machine,
     key_for,
 )
+from assistant.reasons import reason_in
 from assistant.reply import BEGINS
 from assistant.streaming import after_thinking, until_stop, without_thinking
 from indexer.entry import builtin_folder
@@ -120,14 +122,18 @@ class Replay:
 
     def __init__(self) -> None:
         self.models: Any = {"data": [{"id": "first"}, {"id": "second", "max_model_len": 9000}]}
+        self.list_status = 200
         self.replies: list[tuple[int, str, list[bytes]]] = []
         self.asked: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.hung_up = threading.Event()
         self.pause = 0.0
 
-    def stream(self, *blocks: bytes, status: int = 200, content_type: str = "text/event-stream") -> None:
-        self.replies.append((status, content_type, list(blocks)))
+    def stream(
+        self, *blocks: bytes, status: int = 200, content_type: str = "text/event-stream", end: bytes = b"data: [DONE]\n\n"
+    ) -> None:
+        ends = status == 200 and content_type == "text/event-stream"
+        self.replies.append((status, content_type, [*blocks, end] if ends else list(blocks)))
 
 
 @pytest.fixture
@@ -137,7 +143,8 @@ def replay() -> Iterator[tuple[Replay, str]]:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             state.headers.append(dict(self.headers))
-            self.reply(200 if state.models else 404, "application/json", [json.dumps(state.models).encode()])
+            told = state.models if isinstance(state.models, str) else json.dumps(state.models)
+            self.reply(state.list_status if state.models else 404, "application/json", [told.encode()])
 
         def do_POST(self) -> None:
             state.headers.append(dict(self.headers))
@@ -167,6 +174,15 @@ def replay() -> Iterator[tuple[Replay, str]]:
         server.shutdown()
 
 
+def in_chinese(caught: pytest.ExceptionInfo[GenerationError]) -> str:
+    """What a Chinese answer says of an error, which is not what an English one says."""
+    said = str(caught.value)
+    told = reason_in("zh", said)
+    assert re.search(r"[\u4e00-\u9fff]", told), f"REASONS has no Chinese for: {said}"
+    assert reason_in("en", said) == said
+    return told
+
+
 def event(content: str | None = None, **more: Any) -> bytes:
     return b"data: " + json.dumps({"choices": [{"delta": {"content": content}, **more}]}).encode() + b"\n\n"
 
@@ -182,6 +198,7 @@ def test_a_reply_is_read_as_all_servers_send_it(replay: tuple[Replay, str]) -> N
         event(" and").rstrip(b"\n") + b"\n",  # No empty line after it.
         b'data:{"choices":[{"delta":{"content":" \xff"}}]}\n\n',
         event(None, finish_reason="stop").rstrip(),  # No [DONE], no end of line.
+        end=b"",
     )
     assert list(connect(url).stream(MESSAGES, 50)) == ["中文", " and", " �"]
     assert state.asked[0]["model"] == "first"
@@ -260,17 +277,20 @@ def test_closing_the_iterator_hangs_up(replay: tuple[Replay, str]) -> None:
         ([event("a"), b'data: {"choices": [{"delta": {"content": [1]}}]}\n\n'], "no piece of a chat"),
         ([event("a"), b"data: " + b"x" * 1_100_000], "more than 1,000,000 bytes"),
         ([event("a"), b'data: {"choices": [{"del'], "sent what is no JSON"),
+        ([event("a")], "closed the connection before its reply was whole"),
+        ([event("a"), b"<html>a proxy's page</html>\n"], "closed the connection before its reply was whole"),
     ],
 )
 def test_a_fault_in_the_stream_is_told_in_one_line(replay: tuple[Replay, str], blocks: list[bytes], said: str) -> None:
     state, url = replay
-    state.stream(*blocks)
+    state.stream(*blocks, end=b"")
     pieces = connect(url).stream(MESSAGES, 50)
     assert next(pieces) == "a"
     with pytest.raises(GenerationError) as caught:
         list(pieces)
     assert said in str(caught.value)
     assert url in str(caught.value)
+    assert url in in_chinese(caught)
     assert str(caught.value).isprintable()
 
 
@@ -290,6 +310,7 @@ def test_a_refusal_names_what_mends_it(replay: tuple[Replay, str], status: int, 
     with pytest.raises(GenerationError) as caught:
         list(connect(url).stream(MESSAGES, 50))
     assert str(caught.value) == f"{url}/v1 {said}"
+    assert in_chinese(caught).startswith(f"{url}/v1 ")
     assert len(state.asked) == 1
 
 
@@ -328,6 +349,46 @@ def test_a_connection_that_does_not_come_about_is_tried_again() -> None:
     assert heard.is_set()
 
 
+@pytest.mark.parametrize("page", ["<!doctype html><title>Sign in</title>", "\ufeff\n <html><body>Welcome to nginx!"])
+def test_a_page_is_no_models_server(replay: tuple[Replay, str], page: str) -> None:
+    state, url = replay
+    state.stream(page.encode(), content_type="text/html; charset=utf-8")
+    with pytest.raises(GenerationError) as written:
+        list(connect(url).stream(MESSAGES, 50))
+    state.models = page
+    with pytest.raises(GenerationError) as listed:
+        connect(url)
+    for caught, where in ((written, f"{url}/v1"), (listed, f"{url}/v1/models")):
+        assert str(caught.value).startswith(f"{where} is no model's server: it answered with a page. Check the port")
+        assert in_chinese(caught).startswith(f"{where} 不是模型服务：它返回的是网页。")
+
+
+def test_a_refused_list_and_a_reply_that_is_cut_short_are_told_in_chinese_too(replay: tuple[Replay, str]) -> None:
+    state, url = replay
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+
+        def cut_short() -> None:
+            with server.accept()[0] as connection:
+                connection.recv(65536)
+                head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 9999\r\n\r\n"
+                connection.sendall(head + event("late"))
+                connection.shutdown(socket.SHUT_WR)
+                while connection.recv(65536):
+                    """Until the client has gone: what is not read would reset the connection."""
+
+        thread = threading.Thread(target=cut_short)
+        thread.start()
+        with pytest.raises(GenerationError, match="broke off") as caught:
+            list(Server(f"http://127.0.0.1:{port}/v1", "any").stream(MESSAGES, 5))
+        thread.join()
+    assert in_chinese(caught) == f"http://127.0.0.1:{port}/v1 的回答中途断了：没传完就断开了连接"
+    state.list_status = 401
+    with pytest.raises(GenerationError, match="refuses the key") as caught:
+        connect(url)
+    assert in_chinese(caught) == f"{url}/v1/models 不接受这个 key（401）。请在 KBASK_LLM_KEY 里设置正确的 key"
+
+
 def test_nothing_else_is_tried_again(replay: tuple[Replay, str]) -> None:
     state, url = replay
     state.stream(b"", status=500)
@@ -339,27 +400,33 @@ def test_nothing_else_is_tried_again(replay: tuple[Replay, str]) -> None:
 def test_an_address_where_nothing_answers_is_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
-    with pytest.raises(GenerationError, match=r"No model answers at http://127\.0\.0\.1:\d+/v1/models \(.*\)\. Start it, or"):
+    with pytest.raises(
+        GenerationError, match=r"No model answers at http://127\.0\.0\.1:\d+/v1/models \(.*\)\. Start it, or"
+    ) as caught:
         connect(url)
+    assert in_chinese(caught).startswith(f"{url}/v1/models 没有模型应答（连接被拒绝）")
 
 
 def test_silence_and_endless_replies_end_in_time(replay: tuple[Replay, str]) -> None:
     state, url = replay
     state.pause = 0.6
     state.stream(event("a"), event("b"))
-    with pytest.raises(GenerationError, match="went silent"):
+    with pytest.raises(GenerationError, match="went silent") as caught:
         list(Server(f"{url}/v1", "any", timeouts=Timeouts(piece=0.2)).stream(MESSAGES, 50))
     state.pause = 0.1
     state.stream(*[b": ping\n\n"] * 40)
-    with pytest.raises(GenerationError, match="did not end its reply in time"):
+    assert "超时" in in_chinese(caught)
+    with pytest.raises(GenerationError, match="did not end its reply in time") as caught:
         list(Server(f"{url}/v1", "any", timeouts=Timeouts(piece=5, whole=0.3)).stream(MESSAGES, 50))
+    assert "按时" in in_chinese(caught)
 
 
 def test_a_server_without_a_list_needs_a_name(replay: tuple[Replay, str]) -> None:
     state, url = replay
     state.models = None
-    with pytest.raises(GenerationError, match="lists no model that writes"):
+    with pytest.raises(GenerationError, match="lists no model that writes") as caught:
         connect(url)
+    assert in_chinese(caught).startswith(f"{url}/v1 没有列出")
     assert connect(url, "given").name == "given"
 
 
@@ -385,6 +452,7 @@ def test_a_key_that_is_none_is_not_shown(replay: tuple[Replay, str]) -> None:
     ) as caught:
         connect(replay[1], key="my-key\n")
     assert "my-key" not in str(caught.value)
+    assert in_chinese(caught).endswith("请在 KBASK_LLM_KEY 里设置正确的 key")
 
 
 def test_the_key_of_openai_goes_to_openai_alone() -> None:
@@ -421,6 +489,7 @@ def test_what_is_no_address_is_refused_without_showing_a_password(written: str) 
     with pytest.raises(GenerationError, match="is no address of a server") as caught:
         base_url(written)
     assert "pw" not in str(caught.value)
+    assert "不是服务地址" in in_chinese(caught)
 
 
 def test_this_machine_is_told_from_others() -> None:

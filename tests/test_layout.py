@@ -66,6 +66,7 @@ ORDER = [
     "assistant.llm_app",
     "assistant.llm_child",
     "assistant.llm_choice",
+    "assistant.reasons",
     "assistant.rag",
     "assistant.explain",
     "assistant.snippets",

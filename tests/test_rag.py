@@ -1,10 +1,17 @@
-"""From a paste to an answer: the root cause first, its consequences named, what is not told apart said, what is unknown refused."""
+"""From a paste to an answer: the root cause first, its consequences named, what is not told apart said, what is unknown refused.
+
+And to a model and back: what it is told, what its errors are in Chinese, and how it may write ids.
+"""
 
 from __future__ import annotations
 
 import pytest
 
-from assistant.rag import answer
+from assistant.generation import UNKNOWN_CONTEXT, Server
+from assistant.llm_memory import check_memory, find_checkpoint
+from assistant.rag import answer, prompt, with_known_ids
+from assistant.reasons import reason_in
+from indexer.errors import GenerationError
 from indexer.index import Index
 from indexer.query import Query
 
@@ -67,3 +74,42 @@ def test_a_message_matters_in_whosever_log_and_a_quotation_of_it_by_what_is_aske
         "webpack 4 on node 20 dies with ERR_OSSL_EVP_UNSUPPORTED, I set NODE_OPTIONS=--openssl-legacy-provider in package.json"
     )
     assert not answer(Query.from_text(node), index, "en").answered
+
+
+def test_another_host_is_not_told_whose_paste_it_is_in_order_to_count_it(index: Index) -> None:
+    secret = "hf_abcdefghijklmnopqrstuvwxyzABCDEFGH"
+    query = Query.from_text(f"{ECC}OSError: token {secret} of /home/jdoe42/run.py was refused\n")
+    counted: list[str] = []
+
+    class Counting(Server):
+        def count_tokens(self, text: str) -> int:
+            counted.append(text)
+            return len(text) // 4
+
+    found = answer(query, index, "en")
+    for url, is_told in (("http://127.0.0.1:8000/v1", True), ("http://gpu-box:8000/v1", False)):
+        counted.clear()
+        prompt(query, found, index, Counting(url, "any", context=4 * UNKNOWN_CONTEXT))
+        told = "\n".join(counted)
+        assert (secret in told, "jdoe42" in told) == (is_told, is_told)
+        assert "uncorrectable ECC error" in told
+
+
+def test_a_model_that_does_not_fit_or_is_not_there_is_told_in_chinese_too() -> None:
+    with pytest.raises(GenerationError) as caught:
+        check_memory("The GPU", 3 * 10**9, 12 * 10**9)
+    assert reason_in("zh", str(caught.value)).startswith("显存只剩 3.0 GB 可用，模型需要 12.0 GB。")
+    with pytest.raises(GenerationError) as caught:
+        find_checkpoint("nobody/no-such-model")
+    assert reason_in("zh", str(caught.value)) == (
+        "模型 nobody/no-such-model 不在本机磁盘上。下载：hf download nobody/no-such-model"
+    )
+    assert reason_in("zh", "something else") == "something else"
+
+
+def test_only_the_ids_of_what_was_found_are_put_right(index: Index) -> None:
+    found = answer(Query.from_text(ECC), index, "en")
+    lines = ["It is GPU-3. [kb: CUDA-ECC-Uncorrectable#Replace] (DDP-Style) NO-SUCH-Entry Not-cuda-ECC-uncorrectable-x"]
+    assert list(with_known_ids(lines, found)) == [
+        "It is GPU-3. [cuda-ecc-uncorrectable#replace] (DDP-Style) NO-SUCH-Entry Not-cuda-ECC-uncorrectable-x"
+    ]

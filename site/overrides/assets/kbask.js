@@ -439,7 +439,8 @@
   function refused({ hits, behind, query }) {
     const elsewhere = behind?.[0].startsWith("elsewhere-");
     const known = behind?.[1] ? filled(words.known, { about: behind[1] }) : elsewhere ? words.elsewhere : words.none_more;
-    const near = elsewhere ? [] : hits.slice(0, 3).filter((hit) => hit.confidence >= WORTH_NAMING);
+    // To words that no entry has, all are equally far.
+    const near = hits.slice(0, 3).filter((hit) => !elsewhere && hit.hasWords && hit.confidence >= WORTH_NAMING);
     return h(
       "div.kb-refused",
       {},

@@ -68,6 +68,7 @@ export class Engine {
       score: scores[number],
       confidence: probability(scores[number]),
       matched: evidence.matches.get(number) ?? [],
+      hasWords: rows[number].amount > 0,
       yieldedTo: (yielded.get(number) ?? []).map((id) => ({ id, about: this.about.get(id) })),
       canFollow: entries[number].yields_to.length > 0,
       pages: entries[number].pages,
