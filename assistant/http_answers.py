@@ -19,7 +19,7 @@ from assistant.http_requests import Asked
 from assistant.rag import answer, question_of, write
 from indexer.entry import Language
 from indexer.index import Index
-from indexer.query import MAX_ERROR_LENGTH, Query
+from indexer.query import MAX_ERROR_LENGTH, Query, language_of
 
 if TYPE_CHECKING:
     from assistant.generation import Model
@@ -107,7 +107,11 @@ def lines_that_matter(query: Query) -> list[dict[str, Any]]:
 
 
 def _language(asked: Asked, query: Query) -> Language:
-    return asked.language or query.language or asked.preferred or "en"
+    """The wanted one, the report's, that of Chinese words that only turn an answer down, the browser's."""
+    if asked.language or query.language:
+        return asked.language or query.language or "en"
+    is_chinese = language_of(asked.text) == "zh" and Conversation(asked.conversation, asked.text).is_rejection
+    return "zh" if is_chinese else asked.preferred or "en"
 
 
 def to_bytes(data: Mapping[str, Any]) -> bytes:

@@ -154,6 +154,15 @@ def test_a_follow_up_keeps_the_report_and_shows_the_next_cause(client: httpx2.Cl
     assert second["citations"][0]["id"] != first["citations"][0]["id"]
 
 
+def test_a_bare_log_that_is_followed_up_in_chinese_is_answered_in_chinese(client: httpx2.Client) -> None:
+    first = client.post("/v1/ask", json={"text": ECC}).json()
+    body = {"text": "这不是原因，还有什么可能？", "conversation": [{"question": ECC, "answer": first["text"]}]}
+    second = client.post("/v1/ask", json=body).json()
+    assert (first["language"], second["language"]) == ("en", "zh")
+    assert second["hits"][0]["entry"] == first["hits"][0]["entry"]
+    assert second["citations"][0]["id"] != first["citations"][0]["id"]
+
+
 def test_a_model_writes_the_answer_and_none_does_where_none_is_wanted(index: Index, replay: Replaying) -> None:
     with serving(index, lambda: connect(replay.url)) as client:
         assert within(10, lambda: client.get("/readyz").json()["model"] == "ready")
